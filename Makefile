@@ -1,0 +1,55 @@
+# Everything a person or CI runs. `make serve` and `make test` need only Python 3.11, pip and make.
+PYTHON ?= python3.11
+# One switch for the torch wheels: `make install TORCH_INDEX=https://.../whl/cu130` takes CUDA wheels from there.
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+.PHONY: help install serve test check format generate bench bench-gpu image image-test demo clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(VENV)/.installed ## make .venv with everything pinned by constraints.txt
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_INDEX) -e '.[dev]'
+	touch $@
+
+serve: install ## serve the default model on http://127.0.0.1:8000
+	$(BIN)/slimvec serve
+
+test: install ## run the test suite
+	$(BIN)/python -m pytest
+
+check: install ## lint, format check, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+generate: install ## rewrite the generated parts of the docs
+	$(BIN)/python -m app generate
+
+bench: install ## measure against a plain FastAPI service and an echo server
+	$(BIN)/python -m benchmarks
+
+bench-gpu: install ## the same layer on CPU and CUDA
+	$(BIN)/python -m benchmarks.gpu
+
+demo: install ## retrain the demo model: make demo DATA=path/to/embeddings
+	$(BIN)/python examples/train_demo_model.py $(DATA)
+
+image: ## build the container image (CUDA; CPU: make image VARIANT=cpu)
+	sh tests/image/build.sh $(VARIANT)
+
+image-test: install ## build the CPU image, run it by compose, drive it
+	$(BIN)/python -m pytest -m image tests/image
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

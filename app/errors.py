@@ -1,0 +1,108 @@
+"""What can go wrong, as a tree. No status codes here: `api/errors.py` maps kinds to them.
+
+    SlimvecError
+    ├── Malformed               the body cannot be parsed
+    ├── UnsupportedMediaType    no codec reads (or writes) that media type
+    ├── Unacceptable            parsed, but not acceptable; the state is unchanged
+    │   ├── ConfigInvalid           a name or argument in a config
+    │   ├── ArtifactInvalid         a weights file or upload
+    │   └── StepRejected            a train step that a guard refused
+    ├── TooLarge                over a limit
+    ├── NotFound                no such model or version
+    ├── Conflict                the name or the model's state is in the way
+    ├── PreconditionFailed      the version is not the one asked for
+    ├── QueueFull               try again: the queue is bounded
+    ├── Unavailable             not ready, draining, storage failed
+    ├── StorageFull             no space left for a checkpoint
+    └── StartupError            the server cannot start as asked (exit code 2 or 3)
+
+Every error carries a `code` (one machine word), a `detail` (what was expected, what came, what to
+do) and, where it helps, a JSON `pointer`. None of them ever carries the offending value's text
+from a request: an error must not echo input.
+"""
+
+from __future__ import annotations
+
+
+class SlimvecError(Exception):
+    """The root: a `code` for machines, a `detail` for people, a JSON `pointer` for both."""
+
+    def __init__(self, code: str, detail: str, *, pointer: str = "") -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.pointer = pointer
+
+
+class Malformed(SlimvecError):
+    """The body is not what its media type says."""
+
+
+class UnsupportedMediaType(SlimvecError):
+    """No codec reads this Content-Type or Content-Encoding."""
+
+
+class NotAcceptable(SlimvecError):
+    """No codec writes any media type of the Accept header."""
+
+
+class Unacceptable(SlimvecError):
+    """The body was parsed, and its content cannot be used."""
+
+
+class ConfigInvalid(Unacceptable):
+    """A config names something unknown or gives it a bad argument."""
+
+    def __init__(self, detail: str, *, pointer: str) -> None:
+        super().__init__("config_invalid", detail, pointer=pointer)
+
+
+class ArtifactInvalid(Unacceptable):
+    """A weights file is damaged, or of a form that is never read."""
+
+    def __init__(self, detail: str, *, code: str = "artifact_invalid") -> None:
+        super().__init__(code, detail)
+
+
+class StepRejected(Unacceptable):
+    """A guard refused the train step; weights, optimizer state and counters are as before."""
+
+    def __init__(self, detail: str, *, reason: str) -> None:
+        super().__init__("step_rejected", detail)
+        self.reason = reason
+
+
+class TooLarge(SlimvecError):
+    """The request is over a limit."""
+
+
+class NotFound(SlimvecError):
+    """There is no such model, version or path."""
+
+
+class Conflict(SlimvecError):
+    """The name is taken, or the model's state does not allow it."""
+
+
+class PreconditionFailed(SlimvecError):
+    """The serving or training version is not the one that the request asked for."""
+
+
+class QueueFull(SlimvecError):
+    """A bounded queue is full; nothing was accepted."""
+
+
+class Unavailable(SlimvecError):
+    """Not ready, draining, or storage failed; nothing was accepted."""
+
+
+class StorageFull(SlimvecError):
+    """The disk has no room; the state is unchanged."""
+
+
+class StartupError(SlimvecError):
+    """The server cannot start as asked; `exit_code` is what the process returns."""
+
+    def __init__(self, code: str, detail: str, *, exit_code: int = 2) -> None:
+        super().__init__(code, detail)
+        self.exit_code = exit_code

@@ -34,7 +34,7 @@ format: install ## format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 
 generate: install ## rewrite the generated parts of the docs
-	$(BIN)/python -m app generate
+	$(BIN)/python docs/generate.py
 
 bench: install ## measure against a plain FastAPI service and an echo server
 	$(BIN)/python -m benchmarks

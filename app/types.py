@@ -111,6 +111,53 @@ class VersionFiles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSummary:
+    """One line of the list of models."""
+
+    model: str
+    version: int
+    digest: str
+    input_size: int
+    n_components: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDescription(ModelSummary):
+    """Everything about one model; `retained` are the versions on disk."""
+
+    config: ModelConfig
+    step: int
+    serving: Literal["live"]
+    retained: tuple[int, ...]
+    device: str
+    device_reason: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionDescription:
+    """One retained version; a folder made by hand knows its number only."""
+
+    version: int
+    origin: Origin
+    step: int
+    created: str | None
+    digest: str | None
+    state_digest: str | None
+    metrics: Json
+
+
+@dataclass(frozen=True, slots=True)
+class StateDescription:
+    """Where a trainer stands; `state_digest` covers everything that learning needs."""
+
+    model: str
+    version: int
+    step: int
+    state_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One accepted step as the journal will keep it: input, result, digest."""
 
@@ -135,6 +182,8 @@ class Store(Protocol):
     def versions(self, model: str) -> list[int]: ...
 
     def read(self, model: str, version: int) -> VersionFiles: ...
+
+    def newest(self, model: str) -> tuple[int, VersionFiles]: ...
 
     def write(self, model: str, version: int, files: VersionFiles) -> None: ...
 

@@ -1,0 +1,5 @@
+"""`python -m app` is `slimvec`."""
+
+from app.cli import main
+
+main()

@@ -1,0 +1,127 @@
+"""The HTTP application: context → hot paths → FastAPI."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+
+from app import __version__
+from app.api.asgi import App
+from app.api.context import RequestContext, refuse
+from app.api.edge import Edge
+from app.api.errors import MethodNotAllowed
+from app.api.hot import HotPaths
+from app.api.routes.docs import docs_routes
+from app.api.routes.health import health_routes
+from app.api.routes.hot import hot_routes
+from app.api.routes.models import model_routes
+from app.api.schemas import Problem, ReduceRequest, TrainStepRequest
+from app.config import ModelConfig
+from app.errors import NotFound, SlimvecError, Unacceptable
+
+log = logging.getLogger("slimvec.api")
+
+_DESCRIPTION = (
+    "Makes embeddings smaller with a trained layer, and keeps training that layer while it serves. "
+    "Every vector says which version of the weights made it."
+)
+
+_READ_RAW = (ReduceRequest, TrainStepRequest, ModelConfig, Problem)
+
+
+def create_app(edge: Edge) -> App:
+    """The whole edge as one ASGI app; its lifespan starts and closes the service."""
+    framework = create_framework(edge)
+    hot = HotPaths(framework, edge)
+    return RequestContext(hot, edge.metrics, log_every_request=edge.settings.access_log)
+
+
+def create_framework(edge: Edge) -> FastAPI:
+    """FastAPI with every documented route and one form for every refusal."""
+    app = FastAPI(
+        title="Slimvec",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan(edge),
+    )
+    for router in (hot_routes(edge), model_routes(edge), health_routes(edge), docs_routes()):
+        app.include_router(router)
+    _handle_errors(app, edge)
+    _complete_schema(app)
+    return app
+
+
+def _lifespan(edge: Edge) -> Any:  # FastAPI's own type for this is a private union
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # In the background, so that probes are answered while models load.
+        starting = asyncio.create_task(edge.service.start())
+        starting.add_done_callback(_log_failure)
+        yield
+        starting.cancel()
+        await edge.service.close()
+
+    return lifespan
+
+
+def _log_failure(starting: asyncio.Task[None]) -> None:
+    if not starting.cancelled() and (error := starting.exception()):
+        log.critical("start-up failed; the server stays not ready", exc_info=error)
+
+
+def _handle_errors(app: FastAPI, edge: Edge) -> None:
+    def respond(request: Request, error: Exception) -> Response:
+        answer = refuse(error, request.scope.get("request_id", ""), edge.metrics)
+        return Response(answer.body, answer.status, dict(answer.headers))
+
+    def respond_to_framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == 404:
+            return respond(request, NotFound("route_not_found", "there is no such path; see /docs"))
+        response = respond(
+            request,
+            MethodNotAllowed("method_not_allowed", "this path has other methods; see Allow"),
+        )
+        response.headers.update(error.headers or {})
+        return response
+
+    def respond_to_validation(request: Request, _: Exception) -> Response:
+        fault = Unacceptable(
+            "wrong_type", "a path or query parameter is not of its type; see /docs"
+        )
+        return respond(request, fault)
+
+    app.add_exception_handler(SlimvecError, respond)
+    app.add_exception_handler(HTTPException, respond_to_framework)
+    app.add_exception_handler(RequestValidationError, respond_to_validation)
+    app.add_exception_handler(Exception, respond)
+
+
+def _complete_schema(app: FastAPI) -> None:
+    """Add the bodies that are read raw, which FastAPI cannot see, to the document."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = generate()
+            _, schemas = models_json_schema(
+                [(model, "validation") for model in _READ_RAW],
+                ref_template="#/components/schemas/{model}",
+            )
+            known = document.setdefault("components", {}).setdefault("schemas", {})
+            known.update(schemas["$defs"] | known)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way to extend it

@@ -1,0 +1,102 @@
+"""POST /reduce: hidden_states in, reduced vectors out, stamped."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.api.asgi import Answer, Receive, Scope, read_body
+from app.api.edge import Edge, hidden_states_of, query_options, stamp_headers
+from app.api.negotiation import JSON, choose_reader, choose_writer
+from app.codecs import CODECS, BodySchema
+from app.errors import Unacceptable
+from app.service.service import NO_OPTIONS, ReduceOptions
+
+READS = frozenset(CODECS)
+_ARRAYS = frozenset({"hidden_states"})
+_OPTIONS = frozenset({"version", "require_version", "normalize", "dimensions", "encoding"})
+_NO_QUERY: frozenset[str] = frozenset()
+
+Version = Annotated[int, Field(ge=1, lt=2**63)]
+
+
+class ReduceParameters(BaseModel):
+    """What may stand beside hidden_states."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    version: Version | Literal["live"] | None = Field(
+        None, description='a retained version, or "live" for the newest published one'
+    )
+    require_version: Version | None = Field(
+        None, description="412 unless this is the version that would answer"
+    )
+    normalize: bool = Field(False, description="divide each reduced row by its L2 norm")
+    dimensions: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="keep the first components (nested models only); before normalize"
+    )
+    encoding: Literal["float", "base64"] = Field(
+        "float", description="how a JSON answer writes `reduced`"
+    )
+
+
+_DEFAULTS = ReduceParameters()
+
+
+async def reduce(edge: Edge, model: str, scope: Scope, receive: Receive) -> Answer:
+    """Decode, reduce, encode."""
+    reader = choose_reader(scope, READS)
+    writer = choose_writer(scope, reader)
+    is_json = reader.media_type == JSON
+    limits = edge.settings
+    limit = limits.max_json_body_bytes if is_json else limits.max_binary_body_bytes
+    schema = BodySchema(arrays=_ARRAYS, options=_OPTIONS, max_rows=limits.max_rows)
+    body = reader.decode(await read_body(scope, receive, limit), schema)
+    if scope["query_string"]:
+        query = query_options(scope, _NO_QUERY if is_json else _OPTIONS)
+        parameters = parse_query(query)
+    else:
+        parameters = parse_options(body.options) if body.options else _DEFAULTS
+    hidden_states = hidden_states_of(body)
+    reduced = await edge.service.reduce(model, hidden_states, _verb_options(parameters))
+    edge.metrics.rows.labels(model, "reduce").inc(hidden_states.size // hidden_states.shape[-1])
+    headers = {"content-type": writer.media_type, **stamp_headers(reduced.stamp)}
+    return Answer(writer.encode(reduced, encoding=parameters.encoding), headers)
+
+
+def parse_options(options: dict[str, Any]) -> ReduceParameters:
+    """Options of a JSON body: strict types.
+
+    Raises:
+        Unacceptable: with the pointer of the first fault.
+    """
+    try:
+        return ReduceParameters.model_validate(options)
+    except ValidationError as error:
+        raise _first_fault(error) from None
+
+
+def parse_query(options: dict[str, str]) -> ReduceParameters:
+    """Options of a binary body: the same, from text.
+
+    Raises:
+        Unacceptable: with the name of the first fault.
+    """
+    try:
+        return ReduceParameters.model_validate_strings(options)
+    except ValidationError as error:
+        raise _first_fault(error) from None
+
+
+def _verb_options(parameters: ReduceParameters) -> ReduceOptions:
+    if parameters is _DEFAULTS:
+        return NO_OPTIONS
+    return ReduceOptions(**parameters.model_dump(exclude={"encoding"}))
+
+
+def _first_fault(error: ValidationError) -> Unacceptable:
+    fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    field = str(fault["loc"][0])
+    code = "wrong_type" if "type" in fault["type"] or "parsing" in fault["type"] else "out_of_range"
+    return Unacceptable(code, f"{field}: {fault['msg'].lower()}", pointer=f"/{field}")

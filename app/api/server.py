@@ -1,0 +1,80 @@
+"""The process that listens: uvicorn, with our banner, drain and exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from app.api.asgi import App
+from app.service import Service
+from app.settings import Settings
+
+_READY_POLL_S = 0.02
+
+
+class Server(uvicorn.Server):
+    """One server process.
+
+    Args:
+        app: the ASGI app.
+        service: told at once when a signal asks for the end.
+        settings: address and drain time.
+        announce: called once with the URL, when the service is ready.
+    """
+
+    def __init__(
+        self, app: App, service: Service, settings: Settings, announce: Callable[[str], None]
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=int(settings.drain_timeout_s),
+            )
+        )
+        self._service = service
+        self._announce = announce
+        self._announcing: asyncio.Task[None] | None = None
+
+    def run_until_stopped(self) -> None:
+        """Serve; SIGTERM and SIGINT drain and return.
+
+        uvicorn raises the signal again when it is done, so that its parent sees a death by signal;
+        ours is an orderly end, so the handlers that it would raise into do nothing.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _ignore)
+        self.run()
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override] # sockets are passed through
+        """Listen, then announce the URL as soon as the service is ready."""
+        await super().startup(sockets)  # type: ignore[arg-type] # as above
+        if not self.should_exit:
+            self._announcing = asyncio.create_task(self._announce_when_ready())
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Refuse new train steps from the moment of the signal."""
+        self._service.begin_drain()
+        super().handle_exit(sig, frame)
+
+    async def _announce_when_ready(self) -> None:
+        while self._service.phase == "starting":
+            await asyncio.sleep(_READY_POLL_S)
+        if self._service.phase == "ready":
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Nothing more to do: the server is already draining."""

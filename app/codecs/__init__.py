@@ -1,0 +1,27 @@
+"""Codecs: bytes to arrays and back, one file a media type, found by `CODECS[media_type]`."""
+
+from app.codecs.codec import CODECS, Body, BodySchema, Buffer, Codec, Encoding
+from app.codecs.digest import DIGEST_LENGTH, digest, short_digest
+from app.codecs.strict_json import parse_object
+from app.codecs.tensors import FILE_LIMITS, REQUEST_LIMITS, Limits, pack, unpack
+from app.registry import import_members
+
+import_members(__name__, __path__)
+
+__all__ = [
+    "CODECS",
+    "DIGEST_LENGTH",
+    "FILE_LIMITS",
+    "REQUEST_LIMITS",
+    "Body",
+    "BodySchema",
+    "Buffer",
+    "Codec",
+    "Encoding",
+    "Limits",
+    "digest",
+    "pack",
+    "parse_object",
+    "short_digest",
+    "unpack",
+]

@@ -1,0 +1,56 @@
+"""What a codec is: the seam between a body's bytes and the arrays of a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+from app.registry import Registry
+from app.types import FloatArray, Reduced
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+Encoding: TypeAlias = Literal["float", "base64"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodySchema:
+    """What one route accepts.
+
+    Args:
+        arrays: fields that hold arrays (`hidden_states`, `targets`, …).
+        options: the other fields; their plain JSON values are passed on undigested.
+        max_rows: most rows of any array, a row being one vector along the last dimension.
+    """
+
+    arrays: frozenset[str]
+    options: frozenset[str]
+    max_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A decoded body: arrays float32 and C-contiguous, possibly read-only views of the body."""
+
+    arrays: dict[str, FloatArray]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class Codec(Protocol):
+    """Reads the bodies of one media type and writes the answer to a reduce."""
+
+    media_type: str
+
+    def decode(self, body: Buffer, schema: BodySchema) -> Body:
+        """The body's arrays and options; presence and width are for the caller to judge.
+
+        Raises:
+            Malformed: the bytes are not of this media type.
+            Unacceptable: they are, and a field, shape, dtype or value cannot be used.
+            TooLarge: more rows than `schema.max_rows`.
+        """
+
+    def encode(self, reduced: Reduced, *, encoding: Encoding = "float") -> bytes:
+        """The answer; `encoding` is how JSON writes numbers, binary formats have one way only."""
+
+
+CODECS: Registry[Codec] = Registry("media type")

@@ -1,0 +1,8 @@
+"""Engine: where and when things run. Arrays in and out; tensors and threads inside."""
+
+from app.engine.admission import Admission, Ticket
+from app.engine.device import ChosenDevice, choose_device
+from app.engine.engine import Engine
+from app.engine.live import LiveModel
+
+__all__ = ["Admission", "ChosenDevice", "Engine", "LiveModel", "Ticket", "choose_device"]

@@ -1,0 +1,123 @@
+"""Engine: owns the device, the live models and the admission to both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from app.config import ModelConfig
+from app.engine.admission import Admission, Ticket
+from app.engine.device import ChosenDevice
+from app.engine.live import LiveModel
+from app.engine.snapshot import Snapshot, to_arrays
+from app.errors import ConfigInvalid, Conflict
+from app.settings import Settings
+from app.training.trainer import Trainer
+from app.types import Batch, Checkpoint, Commit, FloatArray, NamedArrays, TrainStep
+
+# Below this many multiply-adds a product costs less than the hop to another thread (measured:
+# about 0.3 ms on one core), so it runs on the event loop.
+_INLINE_MULTIPLY_ADDS = 32 << 20
+
+
+class Engine:
+    """The device and what lives on it.
+
+    Args:
+        device: where tensors are.
+        settings: dtype, threads and limits.
+    """
+
+    def __init__(self, device: ChosenDevice, settings: Settings) -> None:
+        torch.set_num_threads(settings.threads)
+        self.device = device
+        self.admission = Admission(settings.max_concurrent_requests)
+        self.models: dict[str, LiveModel] = {}
+        self._settings = settings
+        self._dtype = getattr(torch, settings.dtype)
+        self._large = ThreadPoolExecutor(1, thread_name_prefix="reduce")
+
+    def initial(self, config: ModelConfig, weights: NamedArrays | None = None) -> Checkpoint:
+        """Version 1 of a new model: from the config's seed, or with the given weights.
+
+        Raises:
+            ConfigInvalid: the config cannot be built, or it widens.
+            ArtifactInvalid: the weights do not fit the config.
+        """
+        trainer = Trainer(config, device=self.device.torch)
+        if weights is not None:
+            trainer.assign(weights)
+        snapshot = Snapshot("", trainer.version, config, trainer.serving(), torch.float32)
+        if snapshot.n_components > config.input_size:
+            raise ConfigInvalid(
+                f"expected n_components of at most input_size ({config.input_size}), "
+                f"got {snapshot.n_components}; a reducer does not widen",
+                pointer="/layers/0/n_components",
+            )
+        return Checkpoint(
+            config=config,
+            version=trainer.version,
+            digest=snapshot.stamp.digest,
+            serving=to_arrays(snapshot.tensors),
+            trainer=trainer.state(),
+        )
+
+    def start(self, name: str, checkpoint: Checkpoint, commit: Commit) -> LiveModel:
+        """Bring a model to life from a checkpoint; it serves and trains from there.
+
+        Raises:
+            Conflict: a model of that name is live already.
+        """
+        if name in self.models:
+            raise Conflict("model_exists", f"model {name!r} exists already")
+        trainer = Trainer(checkpoint.config, device=self.device.torch)
+        if checkpoint.trainer is not None:
+            trainer.restore(checkpoint.trainer)
+        else:
+            trainer.assign(checkpoint.serving)
+            trainer.version = checkpoint.version
+        live = LiveModel(name, trainer, self.snapshot(name, checkpoint))
+        limits = self._settings
+        live.start(commit, queue_size=limits.train_queue, group_size=limits.train_group)
+        self.models[name] = live
+        return live
+
+    def snapshot(self, name: str, checkpoint: Checkpoint) -> Snapshot:
+        """An inference copy of a checkpoint's weights on the device."""
+        tensors = self._to_device(checkpoint.serving)
+        return Snapshot(name, checkpoint.version, checkpoint.config, tensors, self._dtype)
+
+    async def reduce(
+        self, ticket: Ticket, snapshot: Snapshot, hidden_states: FloatArray
+    ) -> FloatArray:
+        """Multiply; `ticket` is the proof of admission.
+
+        Shape: hidden_states `(…, input_size)`; returns `(…, n_components)`.
+        """
+        del ticket  # held by the caller until the answer is made
+        if hidden_states.size * snapshot.n_components <= _INLINE_MULTIPLY_ADDS:
+            return snapshot.multiply(hidden_states)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._large, snapshot.multiply, hidden_states)
+
+    def warm_up(self) -> None:
+        """Pay torch's lazy imports before the first request: one forward and one full step."""
+        config = ModelConfig.model_validate(
+            {"input_size": 4, "layers": [{"type": "QRReduction", "n_components": 2}]}
+        )
+        batch = Batch(hidden_states=np.eye(4, dtype=np.float32))
+        Trainer(config, device=self.device.torch).train(TrainStep(batch=batch))
+
+    def close(self, timeout_s: float) -> None:
+        """Give the threads back; models are closed by the service, which checkpoints them."""
+        self._large.shutdown(wait=False)
+        for live in self.models.values():
+            live.close(timeout_s)
+
+    def _to_device(self, arrays: NamedArrays) -> Mapping[str, torch.Tensor]:
+        device = self.device.torch
+        return {name: torch.tensor(array, device=device) for name, array in arrays.items()}

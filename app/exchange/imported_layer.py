@@ -1,0 +1,100 @@
+"""A reduction layer found among named tensors."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.config import MAX_WIDTH
+from app.errors import ArtifactInvalid
+from app.types import FloatArray, NamedArrays
+
+# How a matrix of one linear map is called, alone or inside one module.
+_MATRIX = re.compile(r"([^.]+\.)?(Q_reduced|Q|weight|linear\.weight)")
+_FLOATS = (np.float32, np.float16, np.float64)
+_FORMS = "'Q_reduced', 'Q', 'weight' or 'linear.weight', also behind one module's name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImportedLayer:
+    """A linear map `hidden_states @ Q_reduced.T + bias` and the name it was found under.
+
+    Shape: Q_reduced `(n_components, input_size)`, bias `(n_components,)`; float32, finite, owned
+    by this object.
+    """
+
+    key: str
+    Q_reduced: FloatArray
+    bias: FloatArray | None
+
+    @property
+    def n_components(self) -> int:
+        """Width of what comes out."""
+        return int(self.Q_reduced.shape[0])
+
+    @property
+    def input_size(self) -> int:
+        """Width of what goes in."""
+        return int(self.Q_reduced.shape[1])
+
+    @property
+    def tensors(self) -> NamedArrays:
+        """The serving tensors under their plain names."""
+        if self.bias is None:
+            return {"Q_reduced": self.Q_reduced}
+        return {"Q_reduced": self.Q_reduced, "bias": self.bias}
+
+
+def from_tensors(named: NamedArrays) -> ImportedLayer:
+    """The one layer among tensors from a file or an upload; both sizes come from its shape.
+
+    The messages give numbers and names of ours only, so that an upload is never echoed.
+
+    Raises:
+        ArtifactInvalid: `artifact_incompatible` when there is not exactly one matrix with at most
+            its bias beside it, `artifact_invalid` when its numbers cannot be used.
+    """
+    keys = [key for key in named if _MATRIX.fullmatch(key)]
+    if len(keys) != 1:
+        raise incompatible(f"expected exactly one matrix called {_FORMS}, found {len(keys)}")
+    key = keys[0]
+    bias_key = re.sub(r"[^.]+$", "bias", key)
+    extra = named.keys() - {key, bias_key}
+    if extra:
+        raise incompatible(
+            f"expected the matrix and at most its bias, found {len(extra)} tensors more"
+        )
+    matrix = _float32(named[key], ndim=2, what="matrix of shape (n_components, input_size)")
+    bias = None
+    if bias_key in named:
+        bias = _float32(named[bias_key], ndim=1, what="bias of shape (n_components,)")
+        if len(bias) != len(matrix):
+            raise incompatible(
+                f"expected a bias of {len(matrix)} numbers for a matrix of shape {matrix.shape}, "
+                f"got {len(bias)}"
+            )
+    return ImportedLayer(key=key, Q_reduced=matrix, bias=bias)
+
+
+def incompatible(detail: str) -> ArtifactInvalid:
+    """The error of a file that is whole, and not what a layer needs."""
+    return ArtifactInvalid(detail, code="artifact_incompatible")
+
+
+def _float32(array: NDArray[np.generic], *, ndim: int, what: str) -> FloatArray:
+    if array.ndim != ndim or not all(1 <= size <= MAX_WIDTH for size in array.shape):
+        raise incompatible(
+            f"expected a {what}, each from 1 to {MAX_WIDTH}, got shape {array.shape}"
+        )
+    if array.dtype.type not in _FLOATS:
+        raise incompatible(f"expected a {what} of float16, bfloat16, float32 or float64")
+    with np.errstate(over="ignore"):  # what overflows is refused in the next line
+        narrowed = np.array(array, dtype=np.float32, order="C")
+    if not np.isfinite(narrowed).all():
+        raise ArtifactInvalid(
+            f"expected a {what} of finite numbers within float32, got NaN, infinity or more"
+        )
+    return narrowed

@@ -1,0 +1,63 @@
+"""Composition: settings → storage → engine → service → app. Happens once, here."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.api.app import create_app
+from app.api.asgi import App
+from app.api.edge import Edge
+from app.engine import Engine, choose_device
+from app.exchange import ImportedLayer
+from app.service import Service
+from app.settings import Settings
+from app.storage.lock import lock
+from app.storage.repository import Repository
+from app.telemetry import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A composed server; `resources` gives the models directory back when closed."""
+
+    app: App
+    service: Service
+    settings: Settings
+    resources: ExitStack
+
+
+def build(settings: Settings) -> Assembly:
+    """Compose a server; with `settings.state_dict`, that file is imported and the default model.
+
+    Raises:
+        StartupError: the device is not there, or another process has the models directory.
+        ArtifactInvalid, Conflict: the state_dict cannot be imported.
+    """
+    with ExitStack() as resources:
+        service = _build_service(settings, resources)
+        if settings.state_dict is not None:
+            settings = _import_state_dict(service, settings, settings.state_dict)
+        app = create_app(Edge(service, settings, Metrics()))
+        return Assembly(app, service, settings, resources.pop_all())
+
+
+def import_layer(settings: Settings, path: Path, name: str) -> ImportedLayer:
+    """Write a trained layer into the repository; for the command line, without serving."""
+    with ExitStack() as resources:
+        return _build_service(settings, resources).models.import_file(path, name)
+
+
+def _build_service(settings: Settings, resources: ExitStack) -> Service:
+    device = choose_device(settings.device)
+    settings.models_dir.mkdir(parents=True, exist_ok=True)
+    resources.enter_context(lock(settings.models_dir))
+    engine = Engine(device, settings)
+    return Service(engine, Repository(settings.models_dir), settings)
+
+
+def _import_state_dict(service: Service, settings: Settings, path: Path) -> Settings:
+    name = path.stem.lower()
+    service.models.import_file(path, name)
+    return settings.model_copy(update={"default_model": name})

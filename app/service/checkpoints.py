@@ -1,0 +1,108 @@
+"""Checkpoints: when a version is written, and how many are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import monotonic
+
+from app.engine import LiveModel
+from app.service.version_files import to_files
+from app.settings import Settings
+from app.types import Store
+
+log = logging.getLogger("slimvec.checkpoints")
+
+_TICK_S = 1.0
+_RETRY_S = 10.0
+
+
+class Checkpoints:
+    """Writes versions on request, on a step and time cadence, and at shutdown.
+
+    Args:
+        store: the model repository.
+        settings: cadence and retention.
+    """
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._written: dict[str, int] = {}
+        self._dirty_since: dict[str, float] = {}
+        self._retry_at: dict[str, float] = {}
+        self._due = asyncio.Event()
+        self._writing: dict[str, asyncio.Lock] = {}
+
+    def adopt(self, model: str, version: int) -> None:
+        """Note that this version of a model is on disk."""
+        self._written[model] = version
+        self._dirty_since.pop(model, None)
+
+    def forget(self, model: str) -> None:
+        """Drop a deleted model."""
+        self._written.pop(model, None)
+        self._dirty_since.pop(model, None)
+
+    def note_step(self, model: str, version: int) -> None:
+        """Note an accepted step; wakes the writer when enough of them came."""
+        self._dirty_since.setdefault(model, monotonic())
+        if version - self._written.get(model, 0) >= self._settings.checkpoint_every_steps:
+            self._due.set()
+
+    async def write(self, live: LiveModel) -> int:
+        """Write the newest version unless it is on disk already; returns its number.
+
+        Raises:
+            StorageFull, Unavailable: nothing was written; serving and training go on.
+        """
+        async with self.paused(live.name):
+            checkpoint = await asyncio.wrap_future(live.checkpoint())
+            if checkpoint.version == self._written.get(live.name):
+                self.adopt(live.name, checkpoint.version)
+                return checkpoint.version
+            files = await asyncio.to_thread(to_files, checkpoint, "checkpoint")
+            await asyncio.to_thread(self._store.write, live.name, checkpoint.version, files)
+            self.adopt(live.name, checkpoint.version)
+            if live.snapshot.stamp.version > checkpoint.version:
+                self._dirty_since.setdefault(live.name, monotonic())
+            await asyncio.to_thread(self._retain, live.name)
+        log.info("checkpoint written", extra={"model": live.name, "version": checkpoint.version})
+        return checkpoint.version
+
+    def paused(self, model: str) -> asyncio.Lock:
+        """Held while a version is written; a delete holds it, so that no folder comes back."""
+        return self._writing.setdefault(model, asyncio.Lock())
+
+    async def run(self, models: dict[str, LiveModel]) -> None:
+        """The cadence: write every model that is due; runs until cancelled."""
+        while True:
+            await self._wait()
+            for live in [live for live in models.values() if self._is_due(live)]:
+                try:
+                    await self.write(live)
+                except Exception as error:  # the cadence outlives any one failure
+                    self._retry_at[live.name] = monotonic() + _RETRY_S
+                    log.error("checkpoint failed", exc_info=error, extra={"model": live.name})
+
+    async def _wait(self) -> None:
+        try:
+            await asyncio.wait_for(self._due.wait(), _TICK_S)
+        except TimeoutError:
+            return
+        self._due.clear()
+
+    def _is_due(self, live: LiveModel) -> bool:
+        since = self._dirty_since.get(live.name)
+        if since is None or monotonic() < self._retry_at.get(live.name, 0.0):
+            return False
+        steps = live.snapshot.stamp.version - self._written.get(live.name, 0)
+        return (
+            steps >= self._settings.checkpoint_every_steps
+            or monotonic() - since >= self._settings.checkpoint_every_s
+        )
+
+    def _retain(self, model: str) -> None:
+        removed = self._store.retain(model, self._settings.retain_checkpoints)
+        if removed:
+            log.info("old checkpoints removed", extra={"model": model, "versions": removed})

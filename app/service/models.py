@@ -1,0 +1,184 @@
+"""Create, load, describe and delete models: the repository and the engine kept in step."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from threading import Lock
+
+from app.codecs import digest, short_digest
+from app.config import ModelConfig, parse_config
+from app.engine import Engine, LiveModel
+from app.errors import Conflict, NotFound, SlimvecError
+from app.exchange import ImportedLayer, read_state_dict
+from app.names import check_model_name
+from app.service.checkpoints import Checkpoints
+from app.service.version_files import from_files, to_files
+from app.types import Commit, ModelSummary, NamedArrays, Origin, Store, VersionDescription
+
+log = logging.getLogger("slimvec.models")
+
+_NEAREST = 5
+
+
+class Models:
+    """The models on disk and in memory; one change at a time.
+
+    Args:
+        engine: holds the live models.
+        store: the model repository.
+        checkpoints: told what is on disk.
+        commit: given to every model's worker.
+    """
+
+    def __init__(
+        self, engine: Engine, store: Store, checkpoints: Checkpoints, commit: Commit
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._checkpoints = checkpoints
+        self._commit = commit
+        self._changing = Lock()
+
+    def load_all(self) -> None:
+        """Bring every model of the repository to life; a damaged one is skipped with its reason."""
+        for name in self._store.models():
+            try:
+                self._load(name)
+            except SlimvecError as error:
+                log.error("model not loaded: %s", error.detail, extra={"model": name})
+
+    def create(self, name: str, config: ModelConfig) -> LiveModel:
+        """Create version 1 from a config: on disk first, then live.
+
+        Raises:
+            Unacceptable: not a model name; a config that cannot be built.
+            Conflict: the name is taken.
+        """
+        with self._changing:
+            self._write_first(name, config, None, "initial")
+            return self._load(name)
+
+    def adopt(self, name: str, layer: ImportedLayer) -> LiveModel:
+        """Create version 1 from a trained layer: on disk first, then live; see `create`."""
+        with self._changing:
+            self._write_first(name, config_for(layer), layer.tensors, "import")
+            return self._load(name)
+
+    def import_file(self, path: Path, name: str) -> ImportedLayer:
+        """Write a trained layer into the repository as version 1; it is live after the next start.
+
+        Raises:
+            ArtifactInvalid: the file is not such a layer.
+            Conflict: the name is taken by other weights (by the same ones: nothing to do).
+        """
+        layer = read_state_dict(path)
+        if check_model_name(name) in self._store.models():
+            self._check_same(name, layer)
+        else:
+            self._write_first(name, config_for(layer), layer.tensors, "import")
+        return layer
+
+    def delete(self, name: str) -> None:
+        """Take a model out of memory, then off the disk.
+
+        Raises:
+            NotFound: no such model.
+        """
+        with self._changing:
+            live = self._engine.models.pop(name, None)
+            if live is None:
+                self.missing(name)
+            else:
+                live.close(timeout_s=0.0)
+                self._store.delete(name)
+                self._checkpoints.forget(name)
+        log.info("model deleted", extra={"model": name})
+
+    def describe_versions(self, name: str) -> list[VersionDescription]:
+        """Every retained version, oldest first."""
+        return [self.describe_version(name, version) for version in self._store.versions(name)]
+
+    def describe_version(self, name: str, version: int) -> VersionDescription:
+        """One retained version, as its `state.json` says.
+
+        Raises:
+            NotFound: `version_not_retained`, naming the nearest retained ones.
+        """
+        retained = self._store.versions(name)
+        if version not in retained:
+            nearest = sorted(sorted(retained, key=lambda v: abs(v - version))[:_NEAREST])
+            raise NotFound(
+                "version_not_retained",
+                f"version {version} of model {name!r} is not retained; "
+                f"nearest retained: {', '.join(map(str, nearest)) or 'none'}",
+            )
+        state = self._store.read(name, version).state
+        return VersionDescription(
+            version=version,
+            origin=state.get("origin", "import"),
+            step=state.get("step", 0),
+            created=state.get("created"),
+            digest=state.get("digest"),
+            state_digest=state.get("state_digest"),
+            metrics=state.get("metrics", {}),
+        )
+
+    def missing(self, name: str) -> LiveModel:
+        """Say that there is no such model.
+
+        Raises:
+            Unacceptable: not a model name at all.
+            NotFound: otherwise.
+        """
+        check_model_name(name)
+        raise NotFound(
+            "model_not_found", f"there is no model {name!r}; GET /models lists those that are here"
+        )
+
+    def _load(self, name: str) -> LiveModel:
+        version, files = self._store.newest(name)
+        live = self._engine.start(name, from_files(version, files), self._commit)
+        self._checkpoints.adopt(name, version)
+        log.info("model loaded", extra={"model": name, "version": version})
+        return live
+
+    def _write_first(
+        self, name: str, config: ModelConfig, weights: NamedArrays | None, origin: Origin
+    ) -> None:
+        if check_model_name(name) in self._store.models():
+            raise Conflict("model_exists", f"model {name!r} exists already; delete it first")
+        checkpoint = self._engine.initial(config, weights)
+        self._store.write(name, checkpoint.version, to_files(checkpoint, origin))
+
+    def _check_same(self, name: str, layer: ImportedLayer) -> None:
+        first = self._store.versions(name)[0]
+        stored = from_files(first, self._store.read(name, first))
+        if stored.digest != short_digest(digest(layer.tensors)):
+            raise Conflict(
+                "model_exists",
+                f"model {name!r} exists already and began with other weights than this file's; "
+                "import it under another name: slimvec import FILE --name NAME",
+            )
+
+
+def summarise(live: LiveModel) -> ModelSummary:
+    """One line about a live model."""
+    snapshot = live.snapshot
+    return ModelSummary(
+        model=live.name,
+        version=snapshot.stamp.version,
+        digest=snapshot.stamp.digest,
+        input_size=snapshot.input_size,
+        n_components=snapshot.n_components,
+    )
+
+
+def config_for(layer: ImportedLayer) -> ModelConfig:
+    """The config of a model made from a trained layer; everything else is the default."""
+    qr_reduction = {
+        "type": "QRReduction",
+        "n_components": layer.n_components,
+        "bias": layer.bias is not None,
+    }
+    return parse_config({"input_size": layer.input_size, "layers": [qr_reduction]})

@@ -1,0 +1,297 @@
+"""The verbs that every edge calls, protocol-neutral: arrays and config in, values out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+
+from app.config import ModelConfig
+from app.engine import ChosenDevice, Engine, LiveModel
+from app.engine.snapshot import Snapshot
+from app.errors import PreconditionFailed, SlimvecError, Unacceptable, Unavailable
+from app.exchange import from_tensors
+from app.service.checkpoints import Checkpoints
+from app.service.models import Models, summarise
+from app.service.validation import check_batch, check_reduced, check_width
+from app.service.version_files import from_files, state_digest
+from app.settings import Settings
+from app.types import (
+    Change,
+    FloatArray,
+    ModelDescription,
+    ModelSummary,
+    NamedArrays,
+    Reduced,
+    StateDescription,
+    StepAnswer,
+    Store,
+    TrainStep,
+    VersionDescription,
+)
+
+log = logging.getLogger("slimvec.service")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReduceOptions:
+    """What a reduce may ask for beside its hidden_states.
+
+    Attributes:
+        version: a retained version, or "live" for the newest published one.
+        require_version: refuse unless this is the version that would answer.
+        normalize: divide each reduced row by its L2 norm (a zero row stays zero).
+        dimensions: keep the first components only; before normalize.
+    """
+
+    version: int | Literal["live"] | None = None
+    require_version: int | None = None
+    normalize: bool = False
+    dimensions: int | None = None
+
+
+NO_OPTIONS = ReduceOptions()
+
+
+class Service:
+    """Validate → compute → commit → publish → answer.
+
+    Args:
+        engine: owns device and live models.
+        store: the model repository.
+        settings: how the server runs.
+    """
+
+    def __init__(self, engine: Engine, store: Store, settings: Settings) -> None:
+        self._engine = engine
+        self._store = store
+        self._settings = settings
+        self._checkpoints = Checkpoints(store, settings)
+        self.models = Models(engine, store, self._checkpoints, without_journal)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._phase: Literal["starting", "ready", "draining", "closed"] = "starting"
+
+    # Life
+
+    async def start(self) -> None:
+        """Load every model, warm up, begin the checkpoint cadence; ready afterwards."""
+        await asyncio.to_thread(self.models.load_all)
+        await asyncio.to_thread(self._engine.warm_up)
+        self._tasks.append(asyncio.create_task(self._checkpoints.run(self._engine.models)))
+        if self._phase == "starting":
+            self._phase = "ready"
+            log.info("ready")
+
+    def begin_drain(self) -> None:
+        """Accept no more train steps; what was accepted is finished by `close`."""
+        if self._phase in ("starting", "ready"):
+            self._phase = "draining"
+            log.info("draining: no more train steps are accepted")
+
+    async def close(self) -> None:
+        """Finish what was accepted, write a last checkpoint of each model, stop the threads."""
+        self.begin_drain()
+        for task in self._tasks:
+            task.cancel()
+        for live in list(self._engine.models.values()):
+            try:
+                async with asyncio.timeout(self._settings.drain_timeout_s):
+                    await self._checkpoints.write(live)
+            except (SlimvecError, TimeoutError) as error:
+                log.error("last checkpoint failed: %s", error, extra={"model": live.name})
+        await asyncio.to_thread(self._engine.close, self._settings.drain_timeout_s)
+        self._phase = "closed"
+        log.info("closed")
+
+    @property
+    def phase(self) -> str:
+        """`starting`, `ready`, `draining` or `closed`."""
+        return self._phase
+
+    @property
+    def device(self) -> ChosenDevice:
+        """What everything here runs on, and why."""
+        return self._engine.device
+
+    # Verbs
+
+    async def reduce(
+        self, model: str, hidden_states: FloatArray, options: ReduceOptions = NO_OPTIONS
+    ) -> Reduced:
+        """Make vectors smaller with exactly one version of the weights, and say which.
+
+        Shape: hidden_states `(…, input_size)`; returns `(…, n_components)`.
+
+        Raises:
+            NotFound: unknown model or version.
+            PreconditionFailed: `require_version` is not the version that would answer.
+            Unacceptable: width, values or options that cannot be used.
+            QueueFull: too many requests in flight.
+        """
+        live = self.live(model)
+        check_width(hidden_states, live.config.input_size, model)
+        _check_dimensions(options.dimensions, live)
+        with self._engine.admission.admit() as ticket:
+            snapshot = await self._choose(live, options)
+            array = await self._engine.reduce(ticket, snapshot, hidden_states)
+        check_reduced(hidden_states, array, self._settings.dtype)
+        if options is not NO_OPTIONS:
+            array = _finish(array, options)
+        return Reduced(array, snapshot.stamp)
+
+    async def train_step(self, model: str, step: TrainStep) -> StepAnswer:
+        """Apply one update; the answer names the version that it made.
+
+        Raises:
+            NotFound: unknown model.
+            Unacceptable, StepRejected: nothing changed.
+            PreconditionFailed: `if_version` is not the trainer's version.
+            QueueFull, Unavailable: nothing was accepted.
+        """
+        self._check_accepting()
+        live = self.live(model)
+        check_batch(step.batch, live.config.input_size, model)
+        answer = await asyncio.wrap_future(live.train(step))
+        self._checkpoints.note_step(model, answer.version)
+        return answer
+
+    async def create(self, model: str, config: ModelConfig) -> ModelSummary:
+        """Create a model from its config, durable before it is answered."""
+        self._check_accepting()
+        return summarise(await asyncio.to_thread(self.models.create, model, config))
+
+    async def upload(self, model: str, tensors: NamedArrays) -> ModelSummary:
+        """Create a model from trained weights under a known name; durable before answered."""
+        self._check_accepting()
+        return summarise(await asyncio.to_thread(self.models.adopt, model, from_tensors(tensors)))
+
+    async def delete(self, model: str) -> None:
+        """Delete a model and its folder; see `Models.delete`."""
+        self._check_accepting()
+        async with self._checkpoints.paused(model):
+            await asyncio.to_thread(self.models.delete, model)
+
+    async def checkpoint(self, model: str) -> int:
+        """Write the newest version to disk now; returns its number."""
+        return await self._checkpoints.write(self.live(model))
+
+    def summaries(self) -> list[ModelSummary]:
+        """Every live model, by name."""
+        return [summarise(live) for _, live in sorted(self._engine.models.items())]
+
+    async def describe(self, model: str) -> ModelDescription:
+        """Config, versions and device of one model."""
+        live = self.live(model)
+        state = await asyncio.wrap_future(live.state())
+        retained = await asyncio.to_thread(self._store.versions, model)
+        return ModelDescription(
+            **asdict(summarise(live)),
+            config=live.config,
+            step=state.step,
+            serving="live",
+            retained=tuple(retained),
+            device=self._engine.device.name,
+            device_reason=self._engine.device.reason,
+            dtype=self._settings.dtype,
+        )
+
+    async def versions(self, model: str) -> list[VersionDescription]:
+        """The retained versions, oldest first."""
+        self.live(model)
+        return await asyncio.to_thread(self.models.describe_versions, model)
+
+    async def version(self, model: str, version: int) -> VersionDescription:
+        """One retained version.
+
+        Raises:
+            NotFound: it is not retained; the message names the nearest ones.
+        """
+        self.live(model)
+        return await asyncio.to_thread(self.models.describe_version, model, version)
+
+    async def state(self, model: str) -> StateDescription:
+        """Where the trainer stands, with the digest that replay and restart must reproduce."""
+        state = await asyncio.wrap_future(self.live(model).state())
+        digest = await asyncio.to_thread(state_digest, state)
+        return StateDescription(model, state.version, state.step, digest)
+
+    def live(self, model: str) -> LiveModel:
+        """The live model of that name.
+
+        Raises:
+            Unacceptable: not a model name at all.
+            NotFound: no such model.
+            Unavailable: still loading.
+        """
+        live = self._engine.models.get(model)
+        if live is not None:
+            return live
+        if self._phase == "starting":
+            raise Unavailable("not_ready", "the server is still loading its models")
+        return self.models.missing(model)
+
+    def _check_accepting(self) -> None:
+        if self._phase == "starting":
+            raise Unavailable("not_ready", "the server is still loading its models")
+        if self._phase != "ready":
+            raise Unavailable("draining", "the server is shutting down; nothing was accepted")
+
+    async def _choose(self, live: LiveModel, options: ReduceOptions) -> Snapshot:
+        asked = options.version
+        snapshot = live.snapshot
+        if isinstance(asked, int) and asked != snapshot.stamp.version:
+            snapshot = await self._pinned(live, asked)
+        required = options.require_version
+        if required is not None and required != snapshot.stamp.version:
+            raise PreconditionFailed(
+                "version_mismatch",
+                f"version {required} is required, but version {snapshot.stamp.version} is serving",
+            )
+        return snapshot
+
+    async def _pinned(self, live: LiveModel, version: int) -> Snapshot:
+        snapshot = live.pinned(version)
+        if snapshot is None:
+            snapshot = await asyncio.to_thread(self._load, live.name, version)
+            live.pin(snapshot)
+        return snapshot
+
+    def _load(self, model: str, version: int) -> Snapshot:
+        self.models.describe_version(model, version)
+        checkpoint = from_files(version, self._store.read(model, version))
+        return self._engine.snapshot(model, checkpoint)
+
+
+def without_journal(model: str, changes: Sequence[Change]) -> None:
+    """Commit nothing: until there is a journal, a step is durable from the next checkpoint on."""
+
+
+def _check_dimensions(dimensions: int | None, live: LiveModel) -> None:
+    if dimensions is None:
+        return
+    if not live.config.nested:
+        raise Unacceptable(
+            "dimensions_unsupported",
+            f"model {live.name!r} is not nested: its first components alone are not a reduction; "
+            "leave dimensions out",
+            pointer="/dimensions",
+        )
+    if not 1 <= dimensions <= live.snapshot.n_components:
+        raise Unacceptable(
+            "out_of_range",
+            f"expected dimensions from 1 to {live.snapshot.n_components}",
+            pointer="/dimensions",
+        )
+
+
+def _finish(array: FloatArray, options: ReduceOptions) -> FloatArray:
+    if options.dimensions is not None:
+        array = np.ascontiguousarray(array[..., : options.dimensions])
+    if options.normalize:
+        norms = np.linalg.norm(array, axis=-1, keepdims=True)
+        array = np.divide(array, norms, out=np.zeros_like(array), where=norms > 0)
+    return array

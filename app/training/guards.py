@@ -1,0 +1,90 @@
+"""Guards: a step that would leave anything non-finite behind is refused.
+
+Checks that look sufficient and are not: a finite loss with an overflowed gradient; finite weights
+with an infinite second moment, after which Adam never moves again. So all four are looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import chain
+
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
+
+from app.errors import StepRejected
+
+
+def check_loss(loss: Tensor) -> float:
+    """The loss as a number.
+
+    Raises:
+        StepRejected: `non_finite_loss`.
+    """
+    value = loss.item()
+    if not math.isfinite(value):
+        raise StepRejected(
+            "the loss of this batch is not finite; check the batch for extreme values",
+            reason="non_finite_loss",
+        )
+    return value
+
+
+def check_gradients(layer: nn.Module) -> float:
+    """The Euclidean norm of all gradients together.
+
+    A norm that overflows although every entry is finite is refused too: clipping by such a norm
+    would turn every gradient into zero.
+
+    Raises:
+        StepRejected: `non_finite_gradient`.
+    """
+    gradients = [p.grad for p in layer.parameters() if p.grad is not None]
+    norm = float(get_total_norm(gradients))
+    if not math.isfinite(norm):
+        raise StepRejected(
+            "the gradient of this batch is not finite, or too large to have a norm; "
+            "scale the batch down",
+            reason="non_finite_gradient",
+        )
+    return norm
+
+
+def check_weights(layer: nn.Module) -> None:
+    """Refuse parameters or buffers that are not finite.
+
+    Raises:
+        StepRejected: `non_finite_weight`.
+    """
+    if not is_finite(chain(layer.parameters(), layer.buffers())):
+        raise StepRejected(
+            "this step would have made a weight that is not finite; "
+            "scale the batch down or lower the learning rate",
+            reason="non_finite_weight",
+        )
+
+
+def check_optimizer_state(optimizer: Optimizer) -> None:
+    """Refuse moments and other optimizer tensors that are not finite.
+
+    Raises:
+        StepRejected: `non_finite_optimizer_state`.
+    """
+    entries = chain.from_iterable(entry.values() for entry in optimizer.state.values())
+    if not is_finite(value for value in entries if isinstance(value, Tensor)):
+        raise StepRejected(
+            "this step would have made an optimizer moment that is not finite, after which no "
+            "step moves the weights; scale the batch down",
+            reason="non_finite_optimizer_state",
+        )
+
+
+def is_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether every entry of every floating-point tensor is finite.
+
+    The largest magnitude answers that in one pass without a mask: NaN and infinity survive it.
+    """
+    looked_at = [t.detach() for t in tensors if t.is_floating_point() and t.numel()]
+    return math.isfinite(float(get_total_norm(looked_at, norm_type=math.inf)))

@@ -22,10 +22,11 @@ _MAGIC = b"\x93NUMPY"
 _LENGTH_BYTES = {b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4}
 _MAX_HEADER_BYTES = 4096
 _ALIGNMENT = 64
+_SIZE = rb"(?:0|[1-9][0-9]*)"
 _HEADER = re.compile(
     rb"\{ ?'descr': ?(?:'(?P<descr>[^'\\]{1,16})'|\[[^\n]*\]), ?"
     rb"'fortran_order': ?(?P<fortran>True|False), ?"
-    rb"'shape': ?\((?P<shape>(?:[0-9]+, ?)*(?:[0-9]+)?)\),? ?\} *\n"
+    rb"'shape': ?\((?P<shape>|%b,|%b(?:, ?%b)+,?)\),? ?\} *\n" % (_SIZE, _SIZE, _SIZE)
 )
 _SUPPORTED = {dtype.stored.str: dtype for dtype in NUMPY.values()}
 

@@ -1,0 +1,103 @@
+"""How the server begins and ends: banner, exit codes, own files, drain."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from app.types import FloatArray
+from tests.e2e.conftest import DEMO
+from tests.e2e.process import ServerProcess, run_to_end
+from tests.e2e.requests import reduce, state, train
+
+
+def test_the_banner_names_url_device_model_sizes_and_version(models_dir: Path) -> None:
+    with ServerProcess(models_dir, "--device", "cpu") as server:
+        described = server.client.get(f"/models/{DEMO}").json()
+    for part in (
+        str(server.client.base_url).rstrip("/"),
+        "cpu (asked for)",
+        DEMO,
+        "384 → 96",
+        "version 1",
+    ):
+        assert part in server.banner
+    assert (described["device"], described["device_reason"]) == ("cpu", "asked for")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_asked_for_and_absent_exits_with_2_and_a_sentence(models_dir: Path) -> None:
+    ended = run_to_end("serve", "--device", "cuda", "--models-dir", str(models_dir))
+    assert ended.returncode == 2
+    assert "device 'cuda' was asked for, but torch" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_bad_setting_exits_with_2_and_names_flag_and_variable() -> None:
+    ended = run_to_end("serve", "--port", "seventy")
+    assert ended.returncode == 2
+    assert "--port (or SLIMVEC_PORT)" in ended.stderr
+
+
+def test_a_second_server_on_the_same_models_exits_with_3(models_dir: Path) -> None:
+    with ServerProcess(models_dir):
+        ended = run_to_end("serve", "--port", "0", "--models-dir", str(models_dir))
+    assert ended.returncode == 3
+    assert "slimvec: " in ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_finishes_what_was_accepted_and_exits_with_0(
+    models_dir: Path, stream: FloatArray, number: signal.Signals
+) -> None:
+    with ServerProcess(models_dir) as server, ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(train, server.client, hidden_states=stream) for _ in range(40)]
+        next(iter(waiting)).result()
+        assert server.stop(number) == 0
+    answered = [step.result()["version"] for step in waiting if step.exception() is None]
+    versions = [int(folder.name) for folder in (models_dir / DEMO).iterdir() if folder.is_dir()]
+    assert max(versions) >= max(answered)
+
+
+def test_state_dict_serves_a_users_own_layer_and_resumes_it(
+    models_dir: Path, tmp_path: Path, held_out: FloatArray
+) -> None:
+    layer = torch.nn.Linear(384, 12)
+    torch.save(layer.state_dict(), tmp_path / "mine.pt")
+    flags = ("--state-dict", str(tmp_path / "mine.pt"))
+    with ServerProcess(models_dir, *flags) as server:
+        assert "mine  384 → 12  version 1" in server.banner
+        reduced, _ = reduce(server.client, held_out)
+        train(server.client, hidden_states=held_out)
+        learned = state(server.client, "mine")
+        assert server.stop() == 0
+    expected = layer(torch.tensor(held_out)).detach().numpy()
+    np.testing.assert_allclose(reduced, expected, atol=1e-6)  # sums in another order
+    with ServerProcess(models_dir, *flags) as server:
+        assert state(server.client, "mine") == learned
+
+
+def test_import_says_which_key_was_taken(models_dir: Path, tmp_path: Path) -> None:
+    torch.save({"encoder.linear.weight": torch.eye(4, 8)}, tmp_path / "layer.pt")
+    command = ("import", str(tmp_path / "layer.pt"), "--name", "mine", "--models-dir")
+    ended = run_to_end(*command, str(models_dir))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "model mine: 8 → 4 from key 'encoder.linear.weight'" in ended.stdout
+    again = run_to_end(*command, str(models_dir))
+    assert again.returncode == 0  # the same weights: nothing to do
+
+
+def test_a_file_that_is_no_layer_is_refused_with_what_was_found(
+    models_dir: Path, tmp_path: Path
+) -> None:
+    torch.save({"a": torch.eye(2), "b": torch.eye(3)}, tmp_path / "layer.pt")
+    command = ("import", str(tmp_path / "layer.pt"), "--name", "mine", "--models-dir")
+    ended = run_to_end(*command, str(models_dir))
+    assert ended.returncode == 1
+    assert "layer.pt: expected exactly one matrix" in ended.stderr
+    assert not (models_dir / "mine").exists()

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from app.config import parse_config
+from app.engine import Admission, Engine, choose_device
+from app.errors import ConfigInvalid, Conflict, QueueFull, StartupError
+from app.service.service import without_journal
+from app.settings import Settings
+from app.types import Batch, FloatArray, TrainStep
+
+CONFIG = parse_config({"input_size": 6, "layers": [{"type": "QRReduction", "n_components": 2}]})
+ROWS = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)
+
+
+def make_engine(**settings: object) -> Engine:
+    return Engine(choose_device("cpu"), Settings.model_validate(settings))
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = make_engine()
+    yield engine
+    engine.close(10)
+
+
+def reduce(engine: Engine, name: str, rows: FloatArray) -> FloatArray:
+    with engine.admission.admit() as ticket:
+        return asyncio.run(engine.reduce(ticket, engine.models[name].snapshot, rows))
+
+
+def test_a_started_model_multiplies_with_its_checkpoint(engine: Engine) -> None:
+    checkpoint = engine.initial(CONFIG)
+    engine.start("m", checkpoint, without_journal)
+    expected = ROWS @ checkpoint.serving["Q_reduced"].T
+    np.testing.assert_allclose(reduce(engine, "m", ROWS), expected, atol=1e-6)
+
+
+def test_a_large_batch_gives_the_same_as_a_small_one(engine: Engine) -> None:
+    config = parse_config(
+        {"input_size": 512, "layers": [{"type": "QRReduction", "n_components": 256}]}
+    )
+    engine.start("m", engine.initial(config), without_journal)
+    rows = np.random.default_rng(0).standard_normal((400, 512)).astype(np.float32)
+    whole = reduce(engine, "m", rows)  # more multiply-adds than run on the event loop
+    np.testing.assert_allclose(whole[:3], reduce(engine, "m", rows[:3]), atol=1e-4)
+
+
+def test_a_snapshot_does_not_change_while_the_trainer_learns(engine: Engine) -> None:
+    live = engine.start("m", engine.initial(CONFIG), without_journal)
+    first = live.snapshot
+    before = first.multiply(ROWS)
+    live.train(TrainStep(batch=Batch(hidden_states=ROWS))).result()
+    np.testing.assert_array_equal(first.multiply(ROWS), before)
+    assert (first.stamp.version, live.snapshot.stamp.version) == (1, 2)
+    assert first.stamp.digest != live.snapshot.stamp.digest
+
+
+def test_a_checkpoint_is_the_published_version_and_continues(engine: Engine) -> None:
+    live = engine.start("m", engine.initial(CONFIG), without_journal)
+    for _ in range(3):
+        live.train(TrainStep(batch=Batch(hidden_states=ROWS))).result()
+    checkpoint = live.checkpoint().result()
+    again = engine.start("copy", checkpoint, without_journal)
+    assert (checkpoint.version, checkpoint.digest) == (4, live.snapshot.stamp.digest)
+    assert again.snapshot.stamp.digest == checkpoint.digest
+    step = TrainStep(batch=Batch(hidden_states=ROWS))
+    assert again.train(step).result().digest == live.train(step).result().digest
+
+
+def test_given_weights_are_served_bit_for_bit(engine: Engine) -> None:
+    weights = {"Q_reduced": ROWS[:2].copy()}
+    checkpoint = engine.initial(CONFIG, weights)
+    np.testing.assert_array_equal(checkpoint.serving["Q_reduced"], weights["Q_reduced"])
+
+
+def test_a_model_that_widens_is_refused(engine: Engine) -> None:
+    config = parse_config({"input_size": 2, "layers": [{"type": "QRReduction", "n_components": 3}]})
+    with pytest.raises(ConfigInvalid, match="at most input_size") as refusal:
+        engine.initial(config)
+    assert refusal.value.pointer == "/layers/0/n_components"
+
+
+def test_a_name_is_live_once(engine: Engine) -> None:
+    engine.start("m", engine.initial(CONFIG), without_journal)
+    with pytest.raises(Conflict):
+        engine.start("m", engine.initial(CONFIG), without_journal)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 0.05), ("float16", 0.005)])
+def test_a_narrow_dtype_answers_float32_near_the_exact_product(
+    dtype: str, tolerance: float
+) -> None:
+    engine = make_engine(dtype=dtype)
+    checkpoint = engine.initial(CONFIG)
+    engine.start("m", checkpoint, without_journal)
+    reduced = reduce(engine, "m", ROWS)
+    engine.close(10)
+    assert reduced.dtype == np.float32
+    # 8 and 11 significant bits on values near 1
+    np.testing.assert_allclose(reduced, ROWS @ checkpoint.serving["Q_reduced"].T, atol=tolerance)
+
+
+def test_admission_is_bounded_and_given_back() -> None:
+    admission = Admission(1)
+    with admission.admit(), pytest.raises(QueueFull, match="1 requests are in flight"):
+        admission.admit()
+    with admission.admit():
+        assert admission.in_flight == 1
+    assert admission.in_flight == 0
+
+
+def test_the_cpu_can_be_asked_for() -> None:
+    assert choose_device("cpu").name == "cpu"
+    assert choose_device("cpu").torch == torch.device("cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_auto_says_why_it_chose_the_cpu() -> None:
+    chosen = choose_device("auto")
+    assert chosen.name == "cpu"
+    assert chosen.reason.startswith("auto: torch")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+@pytest.mark.parametrize("requested", ["cuda", "cuda:1"])
+def test_a_device_that_is_absent_is_a_startup_error(requested: str) -> None:
+    with pytest.raises(StartupError, match="--device auto") as refusal:
+        choose_device(requested)
+    assert refusal.value.exit_code == 2

@@ -31,6 +31,10 @@ Array = Nested | Base64Array
 class ReduceRequest(ReduceParameters):
     """The JSON body of `POST /reduce`."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"hidden_states": [[0.1, -0.2]], "normalize": True}}
+    )
+
     hidden_states: Array = Field(description="shape (…, input_size)")
 
 

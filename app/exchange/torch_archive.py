@@ -86,8 +86,7 @@ def _pickle(content: bytes) -> bytes:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
             _check_entries(entries, len(content))
-            names = [entry for entry in entries if entry.filename.count("/") == 1]
-            (pickle,) = (entry for entry in names if entry.filename.endswith("/data.pkl"))
+            (pickle,) = (entry for entry in entries if entry.filename.endswith("/data.pkl"))
             if pickle.file_size > _MAX_PICKLE_BYTES:
                 raise ArtifactInvalid(f"expected a small state_dict; {_HOW}")
             return archive.read(pickle)
@@ -96,14 +95,11 @@ def _pickle(content: bytes) -> bytes:
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], num_bytes: int) -> None:
-    names = [entry.filename for entry in entries]
-    if any(name.endswith("/constants.pkl") for name in names):
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
         raise incompatible(f"expected a state_dict, got a TorchScript program; {_HOW}")
     compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
     if compressed or sum(entry.file_size for entry in entries) > num_bytes:
         raise ArtifactInvalid(f"expected an archive without compression; {_HOW}")
-    if len(set(names)) != len(names):
-        raise ArtifactInvalid(f"expected every entry of the archive once; {_HOW}")
 
 
 def _check_names(pickle: bytes) -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Literal
-
-import numpy as np
 
 from app.config import ModelConfig
 from app.engine import ChosenDevice, Engine, LiveModel
 from app.engine.snapshot import Snapshot
-from app.errors import PreconditionFailed, SlimvecError, Unacceptable, Unavailable
+from app.errors import PreconditionFailed, SlimvecError, Unavailable
 from app.exchange import from_tensors
 from app.service.checkpoints import Checkpoints
 from app.service.models import Models, summarise
+from app.service.reduce_options import NO_OPTIONS, ReduceOptions, check_dimensions, finish
 from app.service.validation import check_batch, check_reduced, check_width
 from app.service.version_files import from_files, state_digest
 from app.settings import Settings
@@ -35,26 +34,6 @@ from app.types import (
 )
 
 log = logging.getLogger("slimvec.service")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReduceOptions:
-    """What a reduce may ask for beside its hidden_states.
-
-    Attributes:
-        version: a retained version, or "live" for the newest published one.
-        require_version: refuse unless this is the version that would answer.
-        normalize: divide each reduced row by its L2 norm (a zero row stays zero).
-        dimensions: keep the first components only; before normalize.
-    """
-
-    version: int | Literal["live"] | None = None
-    require_version: int | None = None
-    normalize: bool = False
-    dimensions: int | None = None
-
-
-NO_OPTIONS = ReduceOptions()
 
 
 class Service:
@@ -134,13 +113,13 @@ class Service:
         """
         live = self.live(model)
         check_width(hidden_states, live.config.input_size, model)
-        _check_dimensions(options.dimensions, live)
+        check_dimensions(options.dimensions, live)
         with self._engine.admission.admit() as ticket:
             snapshot = await self._choose(live, options)
             array = await self._engine.reduce(ticket, snapshot, hidden_states)
         check_reduced(hidden_states, array, self._settings.dtype)
         if options is not NO_OPTIONS:
-            array = _finish(array, options)
+            array = finish(array, options)
         return Reduced(array, snapshot.stamp)
 
     async def train_step(self, model: str, step: TrainStep) -> StepAnswer:
@@ -268,30 +247,3 @@ class Service:
 
 def without_journal(model: str, changes: Sequence[Change]) -> None:
     """Commit nothing: until there is a journal, a step is durable from the next checkpoint on."""
-
-
-def _check_dimensions(dimensions: int | None, live: LiveModel) -> None:
-    if dimensions is None:
-        return
-    if not live.config.nested:
-        raise Unacceptable(
-            "dimensions_unsupported",
-            f"model {live.name!r} is not nested: its first components alone are not a reduction; "
-            "leave dimensions out",
-            pointer="/dimensions",
-        )
-    if not 1 <= dimensions <= live.snapshot.n_components:
-        raise Unacceptable(
-            "out_of_range",
-            f"expected dimensions from 1 to {live.snapshot.n_components}",
-            pointer="/dimensions",
-        )
-
-
-def _finish(array: FloatArray, options: ReduceOptions) -> FloatArray:
-    if options.dimensions is not None:
-        array = np.ascontiguousarray(array[..., : options.dimensions])
-    if options.normalize:
-        norms = np.linalg.norm(array, axis=-1, keepdims=True)
-        array = np.divide(array, norms, out=np.zeros_like(array), where=norms > 0)
-    return array

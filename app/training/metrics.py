@@ -131,5 +131,5 @@ def recall_at(ranks: Tensor, k: int) -> float:
 
 def _similarities(queries: Tensor, docs: Tensor) -> Iterator[Tensor]:
     corpus = unit_rows(docs.float())
-    for chunk in queries.split(max(1, _CHUNK_ENTRIES // len(docs))):
+    for chunk in torch.split(queries, max(1, _CHUNK_ENTRIES // len(docs))):
         yield unit_rows(chunk.float()) @ corpus.mT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -10,49 +11,96 @@ from pydantic import BaseModel
 
 from app.api.edge import Edge, RawRoute
 from app.api.errors import documented
+from app.api.negotiation import JSON
 from app.api.routes import reduce, train
 from app.api.schemas import ReduceAnswer, ReduceRequest, TrainStepRequest
-from app.codecs import CODECS
 from app.types import StepAnswer
 
 _REFUSALS = documented(400, 404, 406, 412, 413, 415, 422, 429, 500, 503)
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_OCTETS = {"schema": {"type": "string", "format": "binary"}}
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": 'apply only at this version, like "41" (with the quotes); 412 otherwise',
+    "schema": {"type": "string"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verb:
+    """What the document says about a hot verb."""
+
+    path: str
+    route: RawRoute
+    summary: str
+    reads: frozenset[str]
+    request: type[BaseModel]
+    answer: type
+    parameters: list[dict[str, Any]]
 
 
 def hot_routes(edge: Edge) -> APIRouter:
     """`/reduce` and `/train-step`, short and under each model."""
     router = APIRouter(tags=["vectors"])
-    for path, route, answer, extra in _documented():
-        _add(router, path, _short(edge, route), route, answer, extra)
-        _add(router, f"/models/{{model}}{path}", _long(edge, route), route, answer, extra)
+    for verb in _verbs():
+        _add(router, verb, verb.path, _short(edge, verb.route))
+        _add(router, verb, f"/models/{{model}}{verb.path}", _long(edge, verb.route))
     return router
 
 
-def _documented() -> list[tuple[str, RawRoute, type, dict[str, Any]]]:
+def _verbs() -> list[_Verb]:
     return [
-        ("/reduce", reduce.reduce, ReduceAnswer, _body(ReduceRequest, reduce.READS)),
-        ("/train-step", train.train_step, StepAnswer, _body(TrainStepRequest, train.READS)),
+        _Verb(
+            path="/reduce",
+            route=reduce.reduce,
+            summary="Make vectors smaller with one version of the weights",
+            reads=reduce.READS,
+            request=ReduceRequest,
+            answer=ReduceAnswer,
+            parameters=_query(reduce.ReduceParameters),
+        ),
+        _Verb(
+            path="/train-step",
+            route=train.train_step,
+            summary="Update the weights once; answers the version that this made",
+            reads=train.READS,
+            request=TrainStepRequest,
+            answer=StepAnswer,
+            parameters=[_IF_MATCH],
+        ),
     ]
 
 
-def _add(
-    router: APIRouter,
-    path: str,
-    endpoint: Callable[..., Any],
-    route: RawRoute,
-    answer: type,
-    extra: dict[str, Any],
-) -> None:
+def _add(router: APIRouter, verb: _Verb, path: str, endpoint: Callable[..., Any]) -> None:
+    content: dict[str, Any] = dict.fromkeys(sorted(verb.reads), _OCTETS)
+    content[JSON] = {"schema": {"$ref": f"#/components/schemas/{verb.request.__name__}"}}
+    body = {"required": True, "content": content}
     router.add_api_route(
         path,
         endpoint,
         methods=["POST"],
-        summary=path.strip("/").capitalize(),
-        description=route.__doc__,
+        summary=verb.summary,
+        description=verb.route.__doc__,
         response_model=None,
-        responses={200: {"model": answer}, **_REFUSALS},
-        openapi_extra=extra,
+        responses={200: {"model": verb.answer}, **_REFUSALS},
+        openapi_extra={"requestBody": body, "parameters": verb.parameters},
     )
+
+
+def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """The options of a binary body, as query parameters."""
+    properties = model.model_json_schema()["properties"]
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": f"binary bodies only: {field['description']}",
+            "schema": {key: value for key, value in field.items() if key != "description"},
+        }
+        for name, field in properties.items()
+    ]
 
 
 def _short(edge: Edge, route: RawRoute) -> Callable[..., Any]:
@@ -72,9 +120,3 @@ def _long(edge: Edge, route: RawRoute) -> Callable[..., Any]:
 async def _respond(edge: Edge, model: str, route: RawRoute, request: Request) -> Response:
     answer = await route(edge, model, request.scope, request.receive)
     return Response(answer.body, answer.status, dict(answer.headers))
-
-
-def _body(schema: type[BaseModel], media_types: frozenset[str]) -> dict[str, Any]:
-    content: dict[str, Any] = {name: _BINARY for name in CODECS if name in media_types}
-    content["application/json"] = {"schema": {"$ref": f"#/components/schemas/{schema.__name__}"}}
-    return {"requestBody": {"required": True, "content": content}}

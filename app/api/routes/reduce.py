@@ -11,7 +11,7 @@ from app.api.edge import Edge, hidden_states_of, query_options, stamp_headers
 from app.api.negotiation import JSON, choose_reader, choose_writer
 from app.codecs import CODECS, BodySchema
 from app.errors import Unacceptable
-from app.service.service import NO_OPTIONS, ReduceOptions
+from app.service import NO_OPTIONS, ReduceOptions
 
 READS = frozenset(CODECS)
 _ARRAYS = frozenset({"hidden_states"})
@@ -45,7 +45,11 @@ _DEFAULTS = ReduceParameters()
 
 
 async def reduce(edge: Edge, model: str, scope: Scope, receive: Receive) -> Answer:
-    """Decode, reduce, encode."""
+    """Makes vectors smaller; the answer names model, version and digest of the weights used.
+
+    A binary body carries its options as query parameters. The answer is of the body's media type
+    unless Accept names another one.
+    """
     reader = choose_reader(scope, READS)
     writer = choose_writer(scope, reader)
     is_json = reader.media_type == JSON

@@ -22,7 +22,10 @@ _ETAG = re.compile(r'"([0-9]{1,18})"')
 
 
 async def train_step(edge: Edge, model: str, scope: Scope, receive: Receive) -> Answer:
-    """Decode, train, answer in JSON."""
+    """Applies one update: forward, loss, backward, optimizer step.
+
+    The answer names the version and digest that it made. A refused step changes nothing.
+    """
     reader = choose_reader(scope, READS)
     is_json = reader.media_type == JSON
     limits = edge.settings

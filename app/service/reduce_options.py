@@ -1,0 +1,68 @@
+"""What a reduce may ask for beside its hidden_states, and what that does to the product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from app.engine import LiveModel
+from app.errors import Unacceptable
+from app.types import FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReduceOptions:
+    """What a reduce may ask for beside its hidden_states.
+
+    Attributes:
+        version: a retained version, or "live" for the newest published one.
+        require_version: refuse unless this is the version that would answer.
+        normalize: divide each reduced row by its L2 norm (a zero row stays zero).
+        dimensions: keep the first components only; before normalize.
+    """
+
+    version: int | Literal["live"] | None = None
+    require_version: int | None = None
+    normalize: bool = False
+    dimensions: int | None = None
+
+
+NO_OPTIONS = ReduceOptions()
+
+
+def check_dimensions(dimensions: int | None, live: LiveModel) -> None:
+    """Refuse `dimensions` where the first components alone mean nothing.
+
+    Raises:
+        Unacceptable: `dimensions_unsupported` or `out_of_range`.
+    """
+    if dimensions is None:
+        return
+    if not live.config.nested:
+        raise Unacceptable(
+            "dimensions_unsupported",
+            f"model {live.name!r} is not nested: its first components alone are not a reduction; "
+            "leave dimensions out",
+            pointer="/dimensions",
+        )
+    if not 1 <= dimensions <= live.snapshot.n_components:
+        raise Unacceptable(
+            "out_of_range",
+            f"expected dimensions from 1 to {live.snapshot.n_components}",
+            pointer="/dimensions",
+        )
+
+
+def finish(array: FloatArray, options: ReduceOptions) -> FloatArray:
+    """Keep the first components, then normalise, as asked.
+
+    Shape: array `(…, n_components)`; returns `(…, dimensions)`.
+    """
+    if options.dimensions is not None:
+        array = np.ascontiguousarray(array[..., : options.dimensions])
+    if options.normalize:
+        norms = np.linalg.norm(array, axis=-1, keepdims=True)
+        array = np.divide(array, norms, out=np.zeros_like(array), where=norms > 0)
+    return array

@@ -42,8 +42,8 @@ bench: install ## measure against a plain FastAPI service and an echo server
 bench-gpu: install ## the same layer on CPU and CUDA
 	$(BIN)/python -m benchmarks.gpu
 
-demo: install ## retrain the demo model: make demo DATA=path/to/embeddings
-	$(BIN)/python examples/train_demo_model.py $(DATA)
+demo: install ## retrain the demo model into build/demo: make demo DATA=path/to/embeddings
+	$(BIN)/python examples/train_demo_model.py $(DATA) --out build/demo
 
 image: ## build the container image (CUDA; CPU: make image VARIANT=cpu)
 	sh tests/image/build.sh $(VARIANT)

@@ -51,10 +51,10 @@ def import_layer(settings: Settings, path: Path, name: str) -> ImportedLayer:
 
 def _build_service(settings: Settings, resources: ExitStack) -> Service:
     device = choose_device(settings.device)
-    settings.models_dir.mkdir(parents=True, exist_ok=True)
     resources.enter_context(lock(settings.models_dir))
-    engine = Engine(device, settings)
-    return Service(engine, Repository(settings.models_dir), settings)
+    repository = Repository(settings.models_dir)
+    repository.sweep()
+    return Service(Engine(device, settings), repository, settings)
 
 
 def _import_state_dict(service: Service, settings: Settings, path: Path) -> Settings:

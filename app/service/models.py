@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -14,7 +15,15 @@ from app.exchange import ImportedLayer, read_state_dict
 from app.names import check_model_name
 from app.service.checkpoints import Checkpoints
 from app.service.version_files import from_files, to_files
-from app.types import Commit, ModelSummary, NamedArrays, Origin, Store, VersionDescription
+from app.types import (
+    Checkpoint,
+    Commit,
+    ModelSummary,
+    NamedArrays,
+    Origin,
+    Store,
+    VersionDescription,
+)
 
 log = logging.getLogger("slimvec.models")
 
@@ -138,9 +147,18 @@ class Models:
 
     def _load(self, name: str) -> LiveModel:
         version, files = self._store.newest(name)
-        live = self._engine.start(name, from_files(version, files), self._commit)
+        checkpoint = from_files(version, files)
+        last = self._store.versions(name)[-1]
+        if last > version:
+            # A newer folder is damaged. Its number was given out, so these weights, or what is
+            # learned on them, must not be called by it again.
+            checkpoint = _renumbered(checkpoint, last + 1)
+        live = self._engine.start(name, checkpoint, self._commit)
         self._checkpoints.adopt(name, version)
-        log.info("model loaded", extra={"model": name, "version": version})
+        if checkpoint.version > version:
+            self._checkpoints.note_step(name, checkpoint.version)
+        facts = {"model": name, "version": checkpoint.version, "from_version": version}
+        log.info("model loaded", extra=facts)
         return live
 
     def _write_first(
@@ -172,6 +190,12 @@ def summarise(live: LiveModel) -> ModelSummary:
         input_size=snapshot.input_size,
         n_components=snapshot.n_components,
     )
+
+
+def _renumbered(checkpoint: Checkpoint, version: int) -> Checkpoint:
+    """The same weights and state as a new version."""
+    trainer = checkpoint.trainer and replace(checkpoint.trainer, version=version)
+    return replace(checkpoint, version=version, trainer=trainer)
 
 
 def config_for(layer: ImportedLayer) -> ModelConfig:

@@ -14,7 +14,7 @@ from tests.e2e.conftest import DEMO
 from tests.e2e.process import ServerProcess
 from tests.e2e.requests import reduce, train
 
-STEPS = 60
+STEPS = 30
 READERS = 3
 
 # A float32 sum of 384 products in another order; measured below 1e-6 of the row's length.

@@ -19,8 +19,7 @@ from app.errors import (
     Unacceptable,
     Unavailable,
 )
-from app.service import Service
-from app.service.service import ReduceOptions
+from app.service import ReduceOptions, Service
 from app.settings import Settings
 from app.storage.repository import Repository
 from app.types import Batch, FloatArray, TrainStep
@@ -249,6 +248,24 @@ def test_a_damaged_model_is_skipped_and_the_others_serve(
     (tmp_path / "m" / "1" / "model.safetensors").write_bytes(b"damaged")
     assert run(tmp_path, look) == ["n"]
     assert "model not loaded" in caplog.text
+
+
+def test_weights_behind_a_damaged_newest_version_serve_under_a_new_number(tmp_path: Path) -> None:
+    async def learn(service: Service) -> str:
+        await created(service)
+        await service.train_step("m", STEP)
+        await service.checkpoint("m")
+        await service.train_step("m", STEP)
+        return (await service.describe("m")).digest
+
+    async def look(service: Service) -> tuple[int, int]:
+        served = (await service.reduce("m", ROWS)).stamp.version
+        return served, (await service.train_step("m", STEP)).version
+
+    lost = run(tmp_path, learn)
+    (tmp_path / "m" / "3" / "model.safetensors").write_bytes(b"damaged")
+    assert run(tmp_path, look) == (4, 5)
+    assert Repository(tmp_path).newest("m")[1].state["digest"] == lost
 
 
 def test_nothing_is_accepted_before_the_start_or_after_the_signal(tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ from app.types import Batch, Checkpoint, Commit, FloatArray, NamedArrays, TrainS
 # about 0.3 ms on one core), so it runs on the event loop.
 _INLINE_MULTIPLY_ADDS = 32 << 20
 
+# 256 MiB in float32, and three times that with Adam's moments.
+_MAX_WEIGHTS = 64 << 20
+
 
 class Engine:
     """The device and what lives on it.
@@ -48,16 +51,11 @@ class Engine:
             ConfigInvalid: the config cannot be built, or it widens.
             ArtifactInvalid: the weights do not fit the config.
         """
+        _check_sizes(config)
         trainer = Trainer(config, device=self.device.torch)
         if weights is not None:
             trainer.assign(weights)
         snapshot = Snapshot("", trainer.version, config, trainer.serving(), torch.float32)
-        if snapshot.n_components > config.input_size:
-            raise ConfigInvalid(
-                f"expected n_components of at most input_size ({config.input_size}), "
-                f"got {snapshot.n_components}; a reducer does not widen",
-                pointer="/layers/0/n_components",
-            )
         return Checkpoint(
             config=config,
             version=trainer.version,
@@ -121,3 +119,20 @@ class Engine:
     def _to_device(self, arrays: NamedArrays) -> Mapping[str, torch.Tensor]:
         device = self.device.torch
         return {name: torch.tensor(array, device=device) for name, array in arrays.items()}
+
+
+def _check_sizes(config: ModelConfig) -> None:
+    """Refuse what a reducer is not, before anything of that size is built."""
+    n_components = config.n_components or 0  # a missing one is refused where the layer is built
+    pointer = f"/layers/{len(config.layers) - 1}/n_components"
+    if n_components > config.input_size:
+        raise ConfigInvalid(
+            f"expected n_components of at most input_size ({config.input_size}), "
+            f"got {n_components}; a reducer does not widen",
+            pointer=pointer,
+        )
+    if n_components * config.input_size > _MAX_WEIGHTS:
+        raise ConfigInvalid(
+            f"expected at most {_MAX_WEIGHTS} weights, got {n_components} x {config.input_size}",
+            pointer=pointer,
+        )

@@ -148,11 +148,9 @@ class Trainer:
         value.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         grad_norm = check_gradients(self.layer)
         self.optimizer.step()
+        retract_(self.layer)
         check_weights(self.layer)
         check_optimizer_state(self.optimizer)
-        retract_(self.layer)
-        # Again, and not only: a retraction may hide what is not finite, or meet a singular matrix.
-        check_weights(self.layer)
         self.version += 1
         self.step += 1
         return StepOutcome(

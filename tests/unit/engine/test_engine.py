@@ -86,6 +86,13 @@ def test_a_model_that_widens_is_refused(engine: Engine) -> None:
     assert refusal.value.pointer == "/layers/0/n_components"
 
 
+def test_a_model_of_gigabytes_is_refused_before_it_is_built(engine: Engine) -> None:
+    layers = [{"type": "QRReduction", "n_components": 65_536}]
+    config = parse_config({"input_size": 65_536, "layers": layers})
+    with pytest.raises(ConfigInvalid, match="at most 67108864 weights"):
+        engine.initial(config)
+
+
 def test_a_name_is_live_once(engine: Engine) -> None:
     engine.start("m", engine.initial(CONFIG), without_journal)
     with pytest.raises(Conflict):

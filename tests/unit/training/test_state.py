@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.errors import ArtifactInvalid
+from app.layers import PARAMETRIZATIONS
+from app.training.optimizers import OPTIMIZERS
+from app.training.trainer import Trainer
+from app.types import TrainerState
+from tests.unit.training.examples import bits, make_config, make_step, one_thread, train
+
+__all__ = ["one_thread"]
+
+
+def through_json(state: TrainerState) -> TrainerState:
+    """As a checkpoint gives it back: scalars through JSON, arrays read-only."""
+    arrays = {name: array.copy() for name, array in state.arrays.items()}
+    for array in arrays.values():
+        array.setflags(write=False)
+    return replace(state, arrays=arrays, scalars=json.loads(json.dumps(state.scalars)))
+
+
+@pytest.mark.parametrize("parametrization", list(PARAMETRIZATIONS))
+@pytest.mark.parametrize("name", list(OPTIMIZERS))
+def test_restored_trainer_continues_bit_for_bit(name: str, parametrization: str) -> None:
+    config = make_config(
+        optimizer={"type": name}, bias=name != "Muon", parametrization=parametrization
+    )
+    straight = train(Trainer(config), range(20))
+    resumed = Trainer(config)
+    resumed.restore(through_json(straight.state()))
+    assert bits(resumed.state()) == bits(straight.state())
+    assert bits(train(resumed, range(20, 40)).state()) == bits(
+        train(straight, range(20, 40)).state()
+    )
+
+
+def test_restored_without_the_moments_the_bits_differ() -> None:
+    straight = train(Trainer(make_config()), range(5))
+    resumed = Trainer(make_config())
+    resumed.assign({name: t.numpy() for name, t in straight.serving().items()})
+    train(resumed, [5])
+    assert not np.array_equal(
+        resumed.serving()["Q_reduced"], train(straight, [5]).serving()["Q_reduced"]
+    )
+
+
+_ELSEWHERE = """
+import sys, numpy as np, torch
+torch.set_num_threads(1)
+from app.training.trainer import Trainer
+from app.types import TrainerState
+from tests.unit.training.examples import make_config, train
+import json
+with np.load(sys.argv[1]) as arrays:
+    state = TrainerState(version=21, step=20, arrays=dict(arrays), scalars=json.loads(sys.argv[2]))
+trainer = Trainer(make_config())
+trainer.restore(state)
+np.save(sys.argv[3], train(trainer, range(20, 40)).serving()["Q_reduced"].numpy())
+"""
+
+
+def test_another_process_continues_bit_for_bit(tmp_path: Any) -> None:
+    straight = train(Trainer(make_config()), range(20))
+    state = straight.state()
+    arrays: dict[str, Any] = dict(state.arrays)
+    np.savez(tmp_path / "state.npz", **arrays)
+    files = [tmp_path / "state.npz", json.dumps(state.scalars), tmp_path / "Q.npy"]
+    subprocess.run([sys.executable, "-c", _ELSEWHERE, *map(str, files)], check=True)
+    train(straight, range(20, 40))
+    assert np.array_equal(np.load(tmp_path / "Q.npy"), straight.serving()["Q_reduced"].numpy())
+
+
+def test_names_are_flat_and_scalars_are_json() -> None:
+    state = train(Trainer(make_config(parametrization="none")), range(3)).state()
+    moments = {f"optimizer.Q_reduced.{key}" for key in ("exp_avg", "exp_avg_sq", "step")}
+    assert set(state.arrays) == {"layer.Q_reduced"} | moments
+    assert (state.version, state.step) == (4, 3)
+    (group,) = state.scalars["groups"]
+    wanted = {"parameters": ["Q_reduced"], "lr": 1e-2, "betas": [0.9, 0.999]}
+    assert {key: group[key] for key in wanted} == wanted
+    assert json.loads(json.dumps(state.scalars)) == state.scalars
+
+
+def test_state_is_a_copy() -> None:
+    trainer = train(Trainer(make_config()), range(2))
+    state = trainer.state()
+    before = bits(state)
+    train(trainer, range(2, 4))
+    assert bits(state) == before
+
+
+def test_state_does_not_share_memory_with_the_trainer_that_loads_it() -> None:
+    state = train(Trainer(make_config()), range(2)).state()
+    before = bits(state)
+    resumed = Trainer(make_config())
+    resumed.restore(state)
+    train(resumed, range(2))
+    assert bits(state) == before
+
+
+def test_learning_rate_comes_from_the_state() -> None:
+    trainer = Trainer(make_config())
+    trainer.optimizer.param_groups[0]["lr"] = 0.5
+    resumed = Trainer(make_config())
+    resumed.restore(trainer.state())
+    assert resumed.train(make_step()).learning_rates == (0.5,)
+
+
+def _with_array(name: str, array: Any) -> Any:
+    return lambda state: replace(state, arrays={**state.arrays, name: array})
+
+
+def _without(prefix: str) -> Any:
+    return lambda state: replace(
+        state, arrays={n: a for n, a in state.arrays.items() if not n.startswith(prefix)}
+    )
+
+
+def _with_group(**changes: Any) -> Any:
+    def change(state: TrainerState) -> TrainerState:
+        (group,) = state.scalars["groups"]
+        return replace(state, scalars={**state.scalars, "groups": [group | changes]})
+
+    return change
+
+
+WRONG = {
+    "no weights": _without("layer."),
+    "one moment missing": _without("optimizer.Q_reduced.exp_avg_sq"),
+    "extra array": _with_array("layer.other", np.zeros(2, np.float32)),
+    "extra moment": _with_array("optimizer.Q_reduced.max", np.zeros((6, 24), np.float32)),
+    "moment of another parameter": _with_array("optimizer.bias.exp_avg", np.zeros(6, np.float32)),
+    "other shape": _with_array("layer.Q_reduced", np.zeros((6, 25), np.float32)),
+    "shape that broadcasts": _with_array("layer.Q_reduced", np.zeros((1, 24), np.float32)),
+    "other dtype": _with_array("layer.Q_reduced", np.zeros((6, 24), np.float64)),
+    "object dtype": _with_array("layer.Q_reduced", np.zeros((6, 24), object)),
+    "step of another shape": _with_array("optimizer.Q_reduced.step", np.ones(1, np.float32)),
+    "NaN weight": _with_array("layer.Q_reduced", np.full((6, 24), np.nan, np.float32)),
+    "infinite moment": _with_array(
+        "optimizer.Q_reduced.exp_avg_sq", np.full((6, 24), np.inf, np.float32)
+    ),
+    "no scalars": lambda state: replace(state, scalars={}),
+    "another optimizer": lambda state: replace(
+        state, scalars={**state.scalars, "optimizer": "AdamW"}
+    ),
+    "two groups": lambda state: replace(
+        state, scalars={**state.scalars, "groups": state.scalars["groups"] * 2}
+    ),
+    "groups of another kind": lambda state: replace(state, scalars={**state.scalars, "groups": 3}),
+    "other parameters": _with_group(parameters=["bias"]),
+    "unknown argument": _with_group(momentum=0.5),
+    "other flag": _with_group(amsgrad=True),
+    "number as a flag": _with_group(amsgrad=0),
+    "flag as a number": _with_group(eps=True),
+    "learning rate out of range": _with_group(lr=1e30),
+    "NaN in betas": _with_group(betas=[0.9, float("nan")]),
+    "third beta": _with_group(betas=[0.9, 0.9, 0.9]),
+    "version 0": lambda state: replace(state, version=0),
+    "negative step": lambda state: replace(state, step=-1),
+}
+
+
+@pytest.mark.parametrize("change", WRONG.values(), ids=WRONG.keys())
+def test_state_that_does_not_fit_is_refused_and_nothing_is_loaded(change: Any) -> None:
+    state = train(Trainer(make_config()), range(3)).state()
+    trainer = train(Trainer(make_config()), range(50, 52))
+    before = bits(trainer.state())
+    with pytest.raises(ArtifactInvalid) as refusal:
+        trainer.restore(change(state))
+    assert refusal.value.code == "artifact_incompatible"
+    assert bits(trainer.state()) == before
+
+
+def test_state_before_the_first_step_is_restored_over_a_trained_one() -> None:
+    fresh = Trainer(make_config()).state()
+    trainer = train(Trainer(make_config()), range(3))
+    trainer.restore(fresh)
+    assert bits(trainer.state()) == bits(fresh)
+
+
+def test_adagrad_without_its_first_sums_is_refused() -> None:
+    config = make_config(optimizer={"type": "Adagrad"})
+    with pytest.raises(ArtifactInvalid, match="no array"):
+        Trainer(config).restore(_without("optimizer.")(Trainer(config).state()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,8 @@ from app.settings import ENV_PREFIX, Settings
 
 if TYPE_CHECKING:
     from app.main import Assembly
+
+log = logging.getLogger("slimvec.cli")
 
 
 @click.group()
@@ -88,6 +92,8 @@ def import_(path: Path, name: str, **given: Any) -> None:
 
 
 def _serve(settings: Settings) -> None:
+    # Until the server listens for it: as process 1 of a container, an unhandled SIGTERM is ignored.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # torch takes seconds to import: `--help` and a mistyped flag should not wait for it.
     from app.api.server import Server
     from app.main import build
@@ -100,9 +106,17 @@ def _serve(settings: Settings) -> None:
             assembly.app,
             assembly.service,
             assembly.settings,
-            lambda url: click.echo(banner(assembly, url), err=True),
+            announce=lambda url: _announce(assembly, url),
         )
         server.run_until_stopped()
+
+
+def _announce(assembly: Assembly, url: str) -> None:
+    text = banner(assembly, url)
+    if assembly.settings.log_format == "json":
+        log.info(text)  # where a machine reads, also the banner is a record
+    else:
+        click.echo(text, err=True)
 
 
 def banner(assembly: Assembly, url: str) -> str:

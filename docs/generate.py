@@ -13,7 +13,8 @@ from app.api.errors import KINDS
 from app.codecs import CODECS
 from app.layers import INITIALISERS, LAYERS, PARAMETRIZATIONS
 from app.settings import ENV_PREFIX, Settings
-from app.training import LOSSES, OPTIMIZERS
+from app.training.losses import LOSSES
+from app.training.optimizers import OPTIMIZERS
 
 DOCS = Path(__file__).parent
 
@@ -27,8 +28,12 @@ def render() -> dict[str, str]:
 
 def _settings() -> str:
     rows = [
-        (f"`{ENV_PREFIX}{name.upper()}`", f"`--{name.replace('_', '-')}`", f"`{field.default}`")
-        + (str(field.description),)
+        (
+            f"`{ENV_PREFIX}{name.upper()}`",
+            f"`--{name.replace('_', '-')}`",
+            f"`{field.default}`",
+            str(field.description),
+        )
         for name, field in Settings.model_fields.items()
     ]
     head = (

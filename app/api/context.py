@@ -69,7 +69,8 @@ class RequestContext:
 
     def _finish(self, scope: Scope, status: int, elapsed_s: float) -> None:
         self._metrics.observe(status, elapsed_s)
-        if status >= 400 or self._log_every_request:
+        is_refusal = status >= 400 and not scope["path"].startswith("/health/")
+        if is_refusal or self._log_every_request:
             log.info(
                 "request",
                 extra={

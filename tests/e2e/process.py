@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections import deque
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
@@ -28,16 +27,14 @@ class ServerProcess:
     """
 
     def __init__(self, models_dir: Path, *flags: str) -> None:
-        self._command = [sys.executable, "-m", "app", "serve", "--port", "0"]
-        self._command += ["--models-dir", str(models_dir), *flags]
+        self._command = ["serve", "--port", "0", "--models-dir", str(models_dir), *flags]
+        self.log: list[str] = []
 
     def __enter__(self) -> ServerProcess:
-        self.process = subprocess.Popen(
-            self._command, stderr=subprocess.PIPE, text=True, env=plain_environment()
-        )
+        self.process = start(*self._command)
         self.banner = self._read_banner()
-        # Nobody reads what follows, and a full pipe would stop the server.
-        self._rest = Thread(target=deque, args=(self.process.stderr, 0), daemon=True)
+        # A full pipe would stop the server.
+        self._rest = Thread(target=self.log.extend, args=(self.process.stderr,), daemon=True)
         self._rest.start()
         self.client = httpx.Client(base_url=_URL.findall(self.banner)[0], timeout=30)
         return self
@@ -68,12 +65,21 @@ class ServerProcess:
     def _read_banner(self) -> str:
         """Everything on stderr up to the banner's last line (the process ends on failure)."""
         assert self.process.stderr is not None
-        lines = []
         for line in self.process.stderr:
-            lines.append(line)
-            if line.startswith("  models"):
-                return "".join(lines)
-        raise AssertionError(f"the server did not become ready:\n{''.join(lines)}")
+            self.log.append(line)
+            if "  models " in line:
+                return "".join(self.log)
+        raise AssertionError(f"the server did not become ready:\n{''.join(self.log)}")
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """`slimvec …`, its standard error in a pipe."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "app", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=plain_environment(),
+    )
 
 
 def run_to_end(*arguments: str) -> subprocess.CompletedProcess[str]:

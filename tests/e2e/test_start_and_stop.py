@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from app.types import FloatArray
 from tests.e2e.conftest import DEMO
-from tests.e2e.process import ServerProcess, run_to_end
+from tests.e2e.process import ServerProcess, run_to_end, start
 from tests.e2e.requests import reduce, state, train
 
 
@@ -62,6 +63,32 @@ def test_a_signal_finishes_what_was_accepted_and_exits_with_0(
     answered = [step.result()["version"] for step in waiting if step.exception() is None]
     versions = [int(folder.name) for folder in (models_dir / DEMO).iterdir() if folder.is_dir()]
     assert max(versions) >= max(answered)
+
+
+def test_a_signal_before_the_server_listens_is_an_orderly_end(models_dir: Path) -> None:
+    # As process 1 of a container the default action would be to ignore it.
+    with start("serve", "--port", "0", "--models-dir", str(models_dir)) as process:
+        while not handles(process.pid, signal.SIGTERM):
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+def handles(pid: int, number: signal.Signals) -> bool:
+    """Whether the process has a handler for the signal (from Linux' own account of it)."""
+    fields = dict(
+        line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+    )
+    return bool(int(fields["SigCgt"], 16) & 1 << (number - 1))
+
+
+def test_json_logs_are_json_from_the_first_line_to_the_last(models_dir: Path) -> None:
+    with ServerProcess(models_dir, "--log-format", "json") as server:
+        assert server.client.get("/nope").status_code == 404
+    for line in server.log:
+        assert "message" in json.loads(line)
+    refused = next(json.loads(line) for line in server.log if '"/nope"' in line)
+    assert (refused["status"], len(refused["request_id"])) == (404, 16)
 
 
 def test_state_dict_serves_a_users_own_layer_and_resumes_it(

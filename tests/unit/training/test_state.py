@@ -114,6 +114,14 @@ def test_learning_rate_comes_from_the_state() -> None:
     assert resumed.train(make_step()).learning_rates == (0.5,)
 
 
+def test_hyper_parameters_have_the_types_of_torch_again() -> None:
+    trainer, resumed = Trainer(make_config()), Trainer(make_config())
+    resumed.restore(through_json(trainer.state()))
+    groups = [t.optimizer.param_groups[0] for t in (trainer, resumed)]
+    first, second = ({k: v for k, v in g.items() if k != "params"} for g in groups)
+    assert first == second
+
+
 def _with_array(name: str, array: Any) -> Any:
     return lambda state: replace(state, arrays={**state.arrays, name: array})
 

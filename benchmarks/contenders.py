@@ -1,0 +1,142 @@
+"""The contenders: each server a process on a free port, ready before it is used."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+from safetensors.numpy import save_file
+
+from benchmarks.work import JSON, SAFETENSORS, model_config, weights
+
+ROOT = Path(__file__).parent.parent
+REDUCER = "reducer"
+# One for each body format, so that each starts from the same weights.
+LEARNERS = {JSON: "learner-json", SAFETENSORS: "learner-safetensors"}
+
+_URL = re.compile(r"http://127\.0\.0\.1:(\d+)")
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 40.0
+_POLL_S = 0.05
+
+
+class ContenderFailed(Exception):
+    """A server did not start, or answered a request with a refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: what the load generator repeats."""
+
+    path: str
+    media_type: str
+    body: bytes
+
+    def wire(self) -> bytes:
+        """The whole request as it goes over a connection that stays open."""
+        head = (
+            f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            f"Content-Type: {self.media_type}\r\nContent-Length: {len(self.body)}\r\n\r\n"
+        )
+        return head.encode() + self.body
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running contender."""
+
+    name: str
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def send(self, call: Call) -> bytes:
+        """The body of one answer.
+
+        Raises:
+            ContenderFailed: it is not 200.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request("POST", call.path, call.body, {"Content-Type": call.media_type})
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise ContenderFailed(f"{self.name} answers {answer.status}: {body[:500]!r}")
+        return body
+
+    def cpu_seconds(self) -> float:
+        """What the process has used so far, all threads; NaN where there is no /proc."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2].split()
+        except FileNotFoundError:
+            return float("nan")
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[dict[str, Server]]:
+    """Slimvec, the plain service and the echo server, all of the same layer, until the end."""
+    layer = folder / "layer.safetensors"
+    save_file({"Q_reduced": weights()}, layer)
+    models = folder / "models"
+    for name in (REDUCER, *LEARNERS.values()):
+        _write_model(models / name / "1")
+    modules = {
+        "slimvec": ["app", "serve", "--models-dir", str(models), "--default-model", REDUCER,
+                    "--port", "0", "--device", "cpu", "--threads", "1"],
+        "naive": ["benchmarks.servers.naive", str(layer)],
+        "echo": ["benchmarks.servers.echo"],
+    }  # fmt: skip
+    with ExitStack() as stack:
+        processes = {n: stack.enter_context(_process(m, folder)) for n, m in modules.items()}
+        yield {name: _ready(name, process, folder) for name, process in processes.items()}
+
+
+def _write_model(version: Path) -> None:
+    version.mkdir(parents=True)
+    (version / "config.json").write_text(json.dumps(model_config()))
+    save_file({"Q_reduced": weights()}, version / "model.safetensors", {"format": "pt"})
+
+
+@contextmanager
+def _process(module: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with _log(folder, module[0]).open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *module], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _ready(name: str, process: subprocess.Popen[bytes], folder: Path) -> Server:
+    """The server, as soon as it has printed its URL."""
+    assert isinstance(process.args, list)
+    log = _log(folder, str(process.args[2]))
+    deadline = monotonic() + _START_TIMEOUT_S
+    while not (found := _URL.search(log.read_text(errors="replace"))):
+        if process.poll() is not None or monotonic() > deadline:
+            raise ContenderFailed(f"{name} did not start:\n{log.read_text()[-2000:]}")
+        sleep(_POLL_S)
+    return Server(name, int(found[1]), process)
+
+
+def _log(folder: Path, module: str) -> Path:
+    return folder / f"{module}.log"

@@ -1,0 +1,1 @@
+"""The servers that Slimvec is measured against, each a process of its own."""

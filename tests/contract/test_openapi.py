@@ -1,0 +1,162 @@
+"""The document of the API and its page: whole, true, and without any other host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.openapi.models import OpenAPI
+
+from app.api.errors import KINDS
+from tests.server import RunningServer
+
+HOT = ("/reduce", "/models/{model}/reduce", "/train-step", "/models/{model}/train-step")
+# Method and path as the contract's route table has them, with what each answers well and ill.
+ROUTES: dict[tuple[str, str], tuple[str, frozenset[int]]] = {
+    **{("post", path): ("200", frozenset({400, 404, 413, 415, 422, 429, 503})) for path in HOT},
+    ("get", "/models"): ("200", frozenset()),
+    ("get", "/models/{model}"): ("200", frozenset({404, 422, 503})),
+    ("get", "/models/{model}/state"): ("200", frozenset({404, 422, 503})),
+    ("put", "/models/{model}"): ("201", frozenset({400, 409, 413, 415, 422, 503, 507})),
+    ("delete", "/models/{model}"): ("204", frozenset({404, 422, 503})),
+    ("get", "/models/{model}/versions"): ("200", frozenset({404, 422, 503})),
+    ("post", "/models/{model}/versions"): ("201", frozenset({404, 422, 503, 507})),
+    ("get", "/models/{model}/versions/{version}"): ("200", frozenset({404, 422, 503})),
+    ("get", "/health/live"): ("200", frozenset()),
+    ("get", "/health/ready"): ("200", frozenset()),
+    ("get", "/metrics"): ("200", frozenset()),
+}
+NOT_YET = [
+    ("POST", "/train-stream"), ("POST", "/evaluate"), ("POST", "/fit"), ("POST", "/jvp"),
+    ("POST", "/models/small/rollback"), ("PUT", "/models/small/serving"),
+    ("GET", "/models/small/drift"), ("POST", "/models/small/migrate"), ("GET", "/events"),
+    ("GET", "/models/small/versions/1/export"), ("GET", "/v2"), ("POST", "/v1/embeddings"),
+]  # fmt: skip
+
+_MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "json": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def document(server: RunningServer) -> dict[str, Any]:
+    body: dict[str, Any] = server.http.get("/openapi.json").raise_for_status().json()
+    return body
+
+
+def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
+    OpenAPI.model_validate(document)
+    assert document["openapi"].startswith("3.1")
+    operations = [operation["operationId"] for _, operation in _operations(document)]
+    assert len(set(operations)) == len(operations)
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert set(_references(document)) <= known
+
+
+def test_the_document_has_exactly_the_routes_of_the_contract(document: dict[str, Any]) -> None:
+    assert {route for route, _ in _operations(document)} == ROUTES.keys()
+
+
+@pytest.mark.parametrize(("method", "path"), NOT_YET)
+def test_what_is_not_built_yet_is_no_route(server: RunningServer, method: str, path: str) -> None:
+    assert server.http.request(method, path).status_code == 404
+
+
+@pytest.mark.parametrize("route", ROUTES, ids="-".join)
+def test_every_route_says_what_it_does_answers_and_refuses(
+    document: dict[str, Any], route: tuple[str, str]
+) -> None:
+    operation = dict(_operations(document))[route]
+    answer, refusals = ROUTES[route]
+    assert operation["summary"]
+    assert operation["description"]
+    assert {answer, *map(str, refusals)} <= operation["responses"].keys()
+
+
+def test_every_json_answer_has_a_schema(document: dict[str, Any]) -> None:
+    for route, operation in _operations(document):
+        answer = operation["responses"][ROUTES[route][0]]
+        if route in {("get", "/metrics"), ("delete", "/models/{model}")}:
+            assert "application/json" not in answer.get("content", {})
+        else:
+            assert answer["content"]["application/json"]["schema"].keys() & {"$ref", "type"}
+
+
+def test_every_body_has_its_media_types_and_a_json_schema(document: dict[str, Any]) -> None:
+    bodies = {
+        route: operation["requestBody"]["content"]
+        for route, operation in _operations(document)
+        if "requestBody" in operation
+    }
+    both = {"application/json", "application/x-safetensors"}
+    assert {route: set(content) for route, content in bodies.items()} == {
+        ("post", "/reduce"): both | {"application/x-npy"},
+        ("post", "/models/{model}/reduce"): both | {"application/x-npy"},
+        ("post", "/train-step"): both,
+        ("post", "/models/{model}/train-step"): both,
+        ("put", "/models/{model}"): both,
+    }
+    assert all(content["application/json"]["schema"]["$ref"] for content in bodies.values())
+
+
+def test_every_refusal_is_documented_from_the_table(document: dict[str, Any]) -> None:
+    titles = {str(kind.status): kind.title for kind in KINDS.values()}
+    for (_, path), operation in _operations(document):
+        for status, response in operation["responses"].items():
+            if int(status) < 400 or path == "/health/ready":
+                continue
+            content = response["content"]["application/problem+json"]
+            assert content["schema"]["$ref"].endswith("/Problem"), (path, status)
+            assert response["description"] == titles[status], (path, status)
+
+
+def test_every_field_of_the_bodies_is_described(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    for name in ("ReduceRequest", "TrainStepRequest", "ModelConfig"):
+        for field, schema in schemas[name]["properties"].items():
+            assert schema.get("description"), f"{name}.{field}"
+
+
+def test_the_page_and_its_script_ask_no_other_host(server: RunningServer) -> None:
+    page = server.http.get("/docs")
+    start = server.http.get("/docs/start.js")
+    for text in (page.text, start.text):
+        assert not re.search(r"(https?:)?//[a-z]", text)
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "http" not in page.headers["content-security-policy"]
+
+
+def test_everything_the_page_asks_for_is_served_here(server: RunningServer) -> None:
+    page, start = server.http.get("/docs").text, server.http.get("/docs/start.js").text
+    wanted = re.findall(r'(?:src|href)="([^"]+)"', page) + re.findall(r'url: "([^"]+)"', start)
+    answers = {target: server.http.get(target) for target in wanted}
+    assert len(wanted) == 4
+    assert {answer.status_code for answer in answers.values()} == {200}
+    types = {target: answer.headers["content-type"] for target, answer in answers.items()}
+    for target, media_type in types.items():
+        assert media_type.startswith(_MEDIA_TYPES[target.rpartition(".")[2]])
+
+
+def test_the_root_leads_to_the_page(server: RunningServer) -> None:
+    answer = server.http.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+
+
+def _operations(document: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield (method, path), operation
+
+
+def _references(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for value in node.values():
+            yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _references(value)

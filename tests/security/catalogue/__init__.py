@@ -1,0 +1,10 @@
+"""The bad-input catalogue, rows 31 to 72: what is sent, and what must come back."""
+
+from tests.security.catalogue import json_values, media, shapes, training, values
+from tests.security.catalogue.request import GOLDEN, Request, Row
+
+ROWS: list[Row] = [
+    row for section in (media, json_values, shapes, values, training) for row in section.rows()
+]
+
+__all__ = ["GOLDEN", "ROWS", "Request", "Row"]

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from app import __version__
 from app.errors import SlimvecError, StartupError
+from app.faults import first_fault
 from app.settings import ENV_PREFIX, Settings
 
 if TYPE_CHECKING:
@@ -53,12 +54,12 @@ def read_settings(given: dict[str, Any]) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        name = str(fault["loc"][0]) if fault["loc"] else "settings"
+        fault = first_fault(error)
+        name = fault.pointer.strip("/")
         raise StartupError(
             "settings_invalid",
-            f"--{name.replace('_', '-')} (or {ENV_PREFIX}{name.upper()}): {fault['msg']}, "
-            f"got {fault['input']!r}",
+            f"--{name.replace('_', '-')} (or {ENV_PREFIX}{name.upper()}): {fault.sentence}, "
+            f"got {error.errors()[0]['input']!r}",
         ) from None
 
 

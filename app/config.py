@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from app.errors import ConfigInvalid
+from app.faults import first_fault
 
 MAX_WIDTH = 65_536
 
@@ -96,11 +97,8 @@ def parse_config(document: object) -> ModelConfig:
     try:
         return ModelConfig.model_validate(document)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        pointer = "".join(f"/{part}" for part in first["loc"])
-        raise ConfigInvalid(
-            f"{pointer or '/'}: {first['msg'].lower()}", pointer=pointer or "/"
-        ) from None
+        fault = first_fault(error)
+        raise ConfigInvalid(f"{fault.pointer}: {fault.sentence}", pointer=fault.pointer) from None
 
 
 def parse_loss(document: object) -> Component:

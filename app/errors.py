@@ -24,6 +24,11 @@ from a request: an error must not echo input.
 from __future__ import annotations
 
 
+def pointer_token(name: object) -> str:
+    """One step of a JSON pointer (RFC 6901): escaped, and cut where a name is over-long."""
+    return str(name)[:64].replace("~", "~0").replace("/", "~1")
+
+
 class SlimvecError(Exception):
     """The root: a `code` for machines, a `detail` for people, a JSON `pointer` for both."""
 

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from app.settings import ENV_PREFIX
@@ -24,9 +25,9 @@ MODELS: dict[str, Config] = {
 }
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # The app ignores this one warning itself, but pytest sets the filters anew for every test.
-    config.addinivalue_line("filterwarnings", "ignore:The given NumPy array is not writable")
+# On a busy machine a deadline is a timing assertion.
+hypothesis.settings.register_profile("no_deadline", deadline=None)
+hypothesis.settings.load_profile("no_deadline")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -14,6 +14,8 @@ from app.config import ModelConfig
 from app.layers import plain
 from app.types import FloatArray, NamedArrays, Stamp
 
+_ALIGNMENT = 16
+
 # A request body is a read-only buffer, and torch warns that a tensor over it could be written to.
 # A snapshot never writes to its input.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -58,10 +60,19 @@ class Snapshot:
         Shape: hidden_states `(…, input_size)` float32; returns `(…, n_components)` float32.
         """
         with torch.inference_mode():
-            rows = torch.from_numpy(hidden_states).to(self._device, self.dtype)
+            rows = _aligned(torch.from_numpy(hidden_states)).to(self._device, self.dtype)
             reduced: Tensor = self._layer(rows)
             array: FloatArray = reduced.to("cpu", torch.float32).numpy()
             return array
+
+
+def _aligned(rows: Tensor) -> Tensor:
+    """The rows where the kernels expect them.
+
+    Measured: an address that is not a multiple of 16 sums in another order, so the same vectors
+    would give other last bits in a format whose header ends elsewhere.
+    """
+    return rows.clone() if rows.data_ptr() % _ALIGNMENT else rows
 
 
 def to_arrays(tensors: Mapping[str, Tensor]) -> NamedArrays:

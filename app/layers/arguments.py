@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from app.errors import ConfigInvalid
+from app.errors import ConfigInvalid, pointer_token
 
 # A layer's width comes from the layer before it, the first one's from the config.
 _GIVEN = "input_size"
@@ -65,8 +65,7 @@ def _check_names(
         fault = f"{layer} has no argument {name[:64]!r}; expected some of: {', '.join(allowed)}"
         if name == _GIVEN:
             fault = f"expected no {_GIVEN} in a layer: it comes from the config; remove it"
-        token = name[:64].replace("~", "~0").replace("/", "~1")
-        raise ConfigInvalid(fault, pointer=f"{pointer}/{token}")
+        raise ConfigInvalid(fault, pointer=f"{pointer}/{pointer_token(name)}")
 
 
 def _check_value(hint: Any, value: object, pointer: str) -> None:

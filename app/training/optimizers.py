@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from app.config import OptimizerConfig, ParameterGroup
-from app.errors import ConfigInvalid
+from app.errors import ConfigInvalid, pointer_token
 from app.registry import Registry
 from app.training.signum import Signum
 
@@ -118,7 +118,7 @@ def _checked(member: type[Optimizer], arguments: Arguments, *, pointer: str) -> 
     hints = get_type_hints(member.__init__)
     allowed = {name: hint for name, hint in hints.items() if name not in _REFUSED}
     for name, value in arguments.items():
-        at = f"{pointer}/{name[:64]}"
+        at = f"{pointer}/{pointer_token(name)}"
         if name not in allowed:
             raise ConfigInvalid(
                 f"{member.__name__} has no argument {name[:64]!r} here; "

@@ -11,7 +11,9 @@ import pytest
 
 APP = Path(__file__).parents[2] / "app"
 
-_LEAVES = frozenset({"config", "settings", "types", "errors", "names", "registry", "telemetry"})
+_LEAVES = frozenset(
+    {"config", "settings", "types", "errors", "faults", "names", "registry", "telemetry"}
+)
 _BELOW_LAYERS = frozenset({"config", "errors", "registry"})
 _CODECS = _LEAVES | {"codecs"}
 _HTTP = frozenset(

@@ -11,6 +11,7 @@ from app.api.edge import Edge, hidden_states_of, query_options, stamp_headers
 from app.api.negotiation import JSON, choose_reader, choose_writer
 from app.codecs import CODECS, BodySchema
 from app.errors import Unacceptable
+from app.faults import first_fault
 from app.service import NO_OPTIONS, ReduceOptions
 
 READS = frozenset(CODECS)
@@ -78,7 +79,7 @@ def parse_options(options: dict[str, Any]) -> ReduceParameters:
     try:
         return ReduceParameters.model_validate(options)
     except ValidationError as error:
-        raise _first_fault(error) from None
+        raise _refusal(error) from None
 
 
 def parse_query(options: dict[str, str]) -> ReduceParameters:
@@ -90,7 +91,7 @@ def parse_query(options: dict[str, str]) -> ReduceParameters:
     try:
         return ReduceParameters.model_validate_strings(options)
     except ValidationError as error:
-        raise _first_fault(error) from None
+        raise _refusal(error) from None
 
 
 def _verb_options(parameters: ReduceParameters) -> ReduceOptions:
@@ -99,8 +100,6 @@ def _verb_options(parameters: ReduceParameters) -> ReduceOptions:
     return ReduceOptions(**parameters.model_dump(exclude={"encoding"}))
 
 
-def _first_fault(error: ValidationError) -> Unacceptable:
-    fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    field = str(fault["loc"][0])
-    code = "wrong_type" if "type" in fault["type"] or "parsing" in fault["type"] else "out_of_range"
-    return Unacceptable(code, f"{field}: {fault['msg'].lower()}", pointer=f"/{field}")
+def _refusal(error: ValidationError) -> Unacceptable:
+    fault = first_fault(error)
+    return Unacceptable(fault.code, f"{fault.pointer}: {fault.sentence}", pointer=fault.pointer)

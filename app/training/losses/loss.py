@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from app.config import Component
-from app.errors import ConfigInvalid, Unacceptable
+from app.errors import ConfigInvalid, Unacceptable, pointer_token
 from app.registry import Registry
 from app.training.batch import TensorBatch
 from app.types import Batch, FloatArray
@@ -57,7 +57,7 @@ def build_loss(component: Component, *, pointer: str = "/loss") -> Loss:
             raise ConfigInvalid(
                 f"loss {component.type!r} has no argument {name[:64]!r}; "
                 f"expected one of: {', '.join(allowed) or 'none'}",
-                pointer=f"{pointer}/{name[:64]}",
+                pointer=f"{pointer}/{pointer_token(name)}",
             )
     return loss(**component.arguments)
 

@@ -18,7 +18,7 @@ _QUICK_SECONDS = 0.6
 
 @click.command()
 @click.option("--rounds", default=3, show_default=True, help="repetitions, interleaved")
-@click.option("--seconds", default=1.5, show_default=True, help="length of one measurement")
+@click.option("--seconds", default=1.0, show_default=True, help="length of one measurement")
 @click.option("--only", multiple=True, metavar="TEXT", help="scenarios whose name contains this")
 @click.option("--quick", is_flag=True, help="three scenarios, one short round: half a minute")
 @click.option("--output", type=click.Path(path_type=Path), help="also write the report here")

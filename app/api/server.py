@@ -40,6 +40,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # no peer is trusted to speak for another
                 timeout_graceful_shutdown=int(settings.drain_timeout_s),
             )
         )

@@ -24,8 +24,9 @@ from app.errors import Malformed, Unacceptable
 from app.types import FloatArray, Reduced
 
 _MAX_KEYS = 64
-# A parser keeps several times the bytes of its largest body: only those of small ones stay.
-_REUSED_UP_TO_BYTES = 1 << 20
+# A fresh parser for a large body costs thousands of page faults (a third of such a request); a kept
+# one holds several times the bytes of its largest body, so few are kept.
+_IDLE_PARSERS = 2
 
 
 class JsonCodec:
@@ -50,7 +51,7 @@ class JsonCodec:
         except IndexError:
             parser = simdjson.Parser()
         decoded = _read(_parse(parser, body), body, schema)
-        if len(body) <= _REUSED_UP_TO_BYTES:
+        if len(self._idle) < _IDLE_PARSERS:
             self._idle.append(parser)
         return decoded
 

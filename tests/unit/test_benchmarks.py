@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import orjson
 import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.numpy import save
 
+from app.types import FloatArray
 from benchmarks.__main__ import main as benchmarks
 from benchmarks.contenders import ROOT, Call, ContenderFailed
 from benchmarks.gpu import Timing, measure, table
@@ -27,7 +27,7 @@ from benchmarks.report import ratio, render
 from benchmarks.rounds import IN_PROCESS, Sample
 from benchmarks.scenarios import SCENARIOS, Scenario
 from benchmarks.verify import TRAIN_ROWS, verify_reduce, verify_training
-from benchmarks.work import JSON, N_COMPONENTS, SAFETENSORS
+from benchmarks.work import JSON, SAFETENSORS, batch, weights
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -165,11 +165,12 @@ class Fake:
         return self.answer
 
 
-@pytest.mark.parametrize("shape", [(2, N_COMPONENTS), (1, N_COMPONENTS)])
-def test_another_product_than_numpys_is_refused(shape: tuple[int, int]) -> None:
-    answer = save({"reduced": np.zeros(shape, np.float32)})
-    with pytest.raises(ContenderFailed, match="fake: reduce of 2 rows"):
-        verify_reduce(Fake(answer), 2, SAFETENSORS)
+@pytest.mark.parametrize("spoil", [lambda product: product + 1e-3, lambda product: product[0]])
+def test_another_product_than_numpys_is_refused(spoil: Callable[[FloatArray], FloatArray]) -> None:
+    product = batch(1, with_targets=False)["hidden_states"] @ weights().T
+    verify_reduce(Fake(save({"reduced": product})), 1, SAFETENSORS)
+    with pytest.raises(ContenderFailed, match="fake: reduce of 1 rows"):
+        verify_reduce(Fake(save({"reduced": spoil(product)})), 1, SAFETENSORS)
 
 
 def test_another_loss_than_a_plain_loops_is_refused() -> None:

@@ -106,7 +106,7 @@ def unpack(data: Buffer) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     except SlimvecError as error:
         raise ArtifactInvalid(f"not a safetensors file that can be used: {error.detail}") from None
     arrays = {name: _values(data, tensor) for name, tensor in tensors.items()}
-    return arrays, metadata
+    return arrays, dict(metadata)
 
 
 def read_header(data: Buffer, *, limits: Limits) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:

@@ -4,6 +4,9 @@ PYTHON ?= python3.11
 TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
+# Another index means another environment; without one, whatever is installed is right.
+INDEX_NAME := $(subst :,_,$(subst /,_,$(TORCH_INDEX)))
+INSTALLED := $(if $(TORCH_INDEX),$(VENV)/.installed-$(INDEX_NAME),$(or $(firstword $(wildcard $(VENV)/.installed*)),$(VENV)/.installed))
 PIP_INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .PHONY: help install serve test check format generate bench bench-gpu image image-test demo clean
@@ -11,9 +14,10 @@ PIP_INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-install: $(VENV)/.installed ## make .venv with everything pinned by constraints.txt
+install: $(INSTALLED) ## make .venv with everything pinned by constraints.txt
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -f $@ || rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_INDEX) -e '.[dev]'
 	touch $@

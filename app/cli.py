@@ -20,6 +20,7 @@ from app.settings import ENV_PREFIX, Settings
 
 if TYPE_CHECKING:
     from app.main import Assembly
+    from app.service import Service
 
 log = logging.getLogger("slimvec.cli")
 
@@ -59,8 +60,13 @@ def read_settings(given: dict[str, Any]) -> Settings:
         raise StartupError(
             "settings_invalid",
             f"--{name.replace('_', '-')} (or {ENV_PREFIX}{name.upper()}): {fault.sentence}, "
-            f"got {error.errors()[0]['input']!r}",
+            f"got {error.errors()[0]['input']!r}; it is the {_described(name)}",
         ) from None
+
+
+def _described(name: str) -> str:
+    field = Settings.model_fields.get(name)
+    return f"setting for: {field.description}" if field else "name of no setting"
 
 
 @main.command()
@@ -86,9 +92,7 @@ def import_(path: Path, name: str, **given: Any) -> None:
     except SlimvecError as error:
         _fail(error)
     click.echo(
-        f"model {name}: {layer.input_size} → {layer.n_components} from key {layer.key!r}"
-        f"{' with bias' if layer.bias is not None else ''}; serve it with: "
-        f"slimvec serve --default-model {name}"
+        f"model {name}: {layer.summary}; serve it with: slimvec serve --default-model {name}"
     )
 
 
@@ -110,6 +114,17 @@ def _serve(settings: Settings) -> None:
             announce=lambda url: _announce(assembly, url),
         )
         server.run_until_stopped()
+    _check_end(assembly.service)
+
+
+def _check_end(service: Service) -> None:
+    """Exit with 1 when the server ended without what it promised."""
+    if service.phase == "failed":
+        raise StartupError("start_failed", "the start failed; the log says why", exit_code=1)
+    if not service.is_saved:
+        raise StartupError(
+            "not_saved", "the last checkpoint could not be written; the log says why", exit_code=1
+        )
 
 
 def _announce(assembly: Assembly, url: str) -> None:
@@ -124,18 +139,20 @@ def banner(assembly: Assembly, url: str) -> str:
     """What an operator sees when the server is ready."""
     service, name = assembly.service, assembly.settings.default_model
     described = {summary.model: summary for summary in service.summaries()}
-    if (model := described.get(name)) is None:
+    if name in service.models.not_loaded:
+        line = f"{name} could not be loaded, see below"
+    elif (model := described.get(name)) is None:
         line = f"{name} is not there; create it with PUT /models/{name}"
     else:
         line = f"{name}  {model.input_size} → {model.n_components}  version {model.version}"
-    return "\n".join(
-        (
-            f"Slimvec {__version__}  {url}  (docs: {url}/docs)",
-            f"  device   {service.device.name} ({service.device.reason})",
-            f"  default  {line}",
-            f"  models   {', '.join(described) or 'none'}",
-        )
-    )
+    lines = [
+        f"Slimvec {__version__}  {url}  (docs: {url}/docs)",
+        f"  device   {service.device.name} ({service.device.reason})",
+        f"  default  {line}",
+        *(f"  damaged  {fault}" for fault in service.models.not_loaded.values()),
+        f"  models   {', '.join(described) or 'none'}",
+    ]
+    return "\n".join(lines)
 
 
 def _fail(error: SlimvecError) -> NoReturn:

@@ -32,8 +32,9 @@ _SENTENCES = {
     "too_short": "expected at least {min_length} items",
     "string_too_short": "expected at least {min_length} characters",
     "string_too_long": "expected at most {max_length} characters",
-    "string_pattern_mismatch": "expected a value of the form {pattern}",
 }
+# A `PydanticCustomError` whose message is ours already: this prefix, then our code.
+OURS = "slimvec_"
 _CODES = {"missing": "missing_field", "extra_forbidden": "unknown_field"}
 
 
@@ -61,5 +62,7 @@ def first_fault(error: ValidationError) -> Fault:
     pointer = "".join(f"/{pointer_token(part)}" for part in path)
     is_type = kind.endswith(("_type", "_parsing", "_from_float"))
     code = _CODES.get(kind, "wrong_type" if is_type else "out_of_range")
+    if kind.startswith(OURS):
+        return Fault(pointer, kind.removeprefix(OURS), found["msg"])
     sentence = _SENTENCES.get(kind, "this value is not acceptable").format(**found.get("ctx", {}))
     return Fault(pointer or "/", code, sentence)

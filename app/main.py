@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,16 @@ from app.api.app import create_app
 from app.api.asgi import App
 from app.api.edge import Edge
 from app.engine import Engine, choose_device
+from app.errors import StartupError, Unacceptable
 from app.exchange import ImportedLayer
+from app.names import check_model_name
 from app.service import Service
 from app.settings import Settings
 from app.storage.lock import lock
 from app.storage.repository import Repository
 from app.telemetry import Metrics
+
+log = logging.getLogger("slimvec.main")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ def build(settings: Settings) -> Assembly:
         StartupError: the device is not there, or another process has the models directory.
         ArtifactInvalid, Conflict: the state_dict cannot be imported.
     """
+    _check_default_model(settings.default_model)
     with ExitStack() as resources:
         service = _build_service(settings, resources)
         if settings.state_dict is not None:
@@ -57,7 +63,23 @@ def _build_service(settings: Settings, resources: ExitStack) -> Service:
     return Service(Engine(device, settings), repository, settings)
 
 
+def _check_default_model(name: str) -> None:
+    try:
+        check_model_name(name)
+    except Unacceptable as error:
+        raise StartupError("settings_invalid", f"--default-model: {error.detail}") from None
+
+
 def _import_state_dict(service: Service, settings: Settings, path: Path) -> Settings:
     name = path.stem.lower()
-    service.models.import_file(path, name)
+    try:
+        check_model_name(name)
+    except Unacceptable as error:
+        raise StartupError(
+            "settings_invalid",
+            f"the model would be called after the file {path.name!r}: {error.detail}; "
+            "rename it, or use: slimvec import FILE --name NAME",
+        ) from None
+    layer = service.models.import_file(path, name)
+    log.info("imported: %s", layer.summary, extra={"model": name})
     return settings.model_copy(update={"default_model": name})

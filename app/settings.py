@@ -17,7 +17,11 @@ class Settings(BaseSettings):
     """Every field is the variable `SLIMVEC_<NAME>` and the flag `--<name>` of `slimvec serve`."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", protected_namespaces=()
+        env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
     )
 
     host: str = Field("127.0.0.1", description="address to listen on")
@@ -49,13 +53,19 @@ class Settings(BaseSettings):
         1000, ge=1, description="write a checkpoint after so many steps"
     )
     checkpoint_every_s: float = Field(
-        60.0, gt=0, description="write a checkpoint when steps are that old, in seconds"
+        60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="write a checkpoint when steps are that old, in seconds",
     )
     retain_checkpoints: int = Field(
         4, ge=2, description="checkpoints kept, a model; initial and imported versions always are"
     )
     drain_timeout_s: float = Field(
-        30.0, gt=0, description="longest wait for accepted work after SIGTERM, in seconds"
+        30.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="longest wait for accepted work after SIGTERM, in seconds",
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(

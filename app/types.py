@@ -123,7 +123,12 @@ class ModelSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelDescription(ModelSummary):
-    """Everything about one model; `retained` are the versions on disk."""
+    """Everything about one model.
+
+    Attributes:
+        retained: the versions on disk.
+        counters: rows_reduced, rows_trained, steps_accepted, steps_refused since the start.
+    """
 
     config: ModelConfig
     step: int
@@ -132,6 +137,7 @@ class ModelDescription(ModelSummary):
     device: str
     device_reason: str
     dtype: str
+    counters: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

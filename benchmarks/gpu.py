@@ -111,7 +111,7 @@ def _works(device: torch.device, rows: int) -> dict[str, Callable[[], object]]:
     hidden_states = arrays["hidden_states"]
     config = parse_config(model_config())
     serving = {"Q_reduced": torch.from_numpy(weights()).to(device)}
-    snapshot = Snapshot(_MODEL, 1, config, serving, torch.float32)
+    snapshot = Snapshot(_MODEL, 1, 0, config, serving, torch.float32)
     resident = torch.from_numpy(hidden_states).to(device)
     trainer = Trainer(config, device=device)
     step = TrainStep(batch=Batch(**arrays))

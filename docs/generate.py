@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from inspect import getdoc
+import json
+from collections.abc import Callable, Mapping, Sequence, Set
+from inspect import getdoc, signature
 from pathlib import Path
+from typing import cast
 
+from app.api.codes import CODES, PROCESS_CODES
 from app.api.errors import KINDS
 from app.codecs import CODECS
+from app.errors import SlimvecError
 from app.layers import INITIALISERS, LAYERS, PARAMETRIZATIONS
 from app.settings import ENV_PREFIX, Settings
-from app.training.losses import LOSSES
+from app.training.losses import LOSSES, Loss
 from app.training.optimizers import OPTIMIZERS
 
 DOCS = Path(__file__).parent
@@ -31,7 +35,7 @@ def _settings() -> str:
         (
             f"`{ENV_PREFIX}{name.upper()}`",
             f"`--{name.replace('_', '-')}`",
-            f"`{field.default}`",
+            "none" if field.default is None else f"`{field.default}`",
             str(field.description),
         )
         for name, field in Settings.model_fields.items()
@@ -55,21 +59,79 @@ def _registries() -> str:
     }
     parts = [_NOTE + "# Registries\n\nEverything that a config or a request may name.\n"]
     for title, registry in kinds.items():
-        rows = [(f"`{name}`", _first_line(member)) for name, member in registry.items()]
-        parts.append(f"\n## {title}\n\n" + _table(("name", "what"), rows))
+        more = _MORE.get(title, {})
+        rows = [
+            (f"`{name}`", _first_line(member), *(tell(member) for tell in more.values()))
+            for name, member in registry.items()
+        ]
+        parts.append(f"\n## {title}\n\n" + _table(("name", "what", *more), rows))
     return "".join(parts)
 
 
+def _arguments(layer: object) -> str:
+    """What a config may give a layer: not what is keyword-only, nor its input_size."""
+    given = [
+        parameter
+        for name, parameter in signature(cast(type, layer)).parameters.items()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and name != "input_size"
+    ]
+    return ", ".join(
+        f"`{parameter.name}`"
+        if parameter.default is parameter.empty
+        else f"`{parameter.name}` = `{json.dumps(parameter.default)}`"
+        for parameter in given
+    )
+
+
+def _needs(loss: object) -> str:
+    return _names({"hidden_states"} | cast(type[Loss], loss).needs)
+
+
+def _accepts(loss: object) -> str:
+    return _names(cast(type[Loss], loss).accepts)
+
+
+def _names(names: Set[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names)) or "none"
+
+
+# Columns beside name and what, by section.
+_MORE: dict[str, dict[str, Callable[[object], str]]] = {
+    "Layers": {"arguments and defaults": _arguments},
+    "Losses": {"needs": _needs, "accepts": _accepts},
+}
+
+
 def _errors() -> str:
+    kinds = sorted(KINDS.items(), key=lambda item: item[1].status)
     rows = [
-        (str(kind.status), kind.title, f"`{cls.__name__}`", _first_line(cls))
-        for cls, kind in sorted(KINDS.items(), key=lambda item: item[1].status)
+        (str(kind.status), kind.title, f"`{cls.__name__}`", _WHEN.get(cls) or _first_line(cls))
+        for cls, kind in kinds
     ]
     head = (
         "# Refusals\n\nEvery refusal is an RFC 9457 problem with a machine word `code`; nothing "
-        "changed. One table in `app/api/errors.py` maps kinds of error to status codes.\n\n"
+        "changed, but for `outcome_unknown`, which leaves that open. One table in "
+        "`app/api/errors.py` maps kinds of error to status codes, one in `app/api/codes.py` says "
+        "what each `code` means.\n\n## Kinds\n\n"
     )
-    return _NOTE + head + _table(("status", "title", "error", "when"), rows)
+    codes = [
+        (str(status), f"`{code}`", meaning)
+        for status, meanings in CODES.items()
+        for code, meaning in meanings.items()
+    ]
+    last_words = [(f"`{code}`", meaning) for code, meaning in PROCESS_CODES.items()]
+    return "".join(
+        (
+            _NOTE + head + _table(("status", "title", "error", "when"), rows),
+            "\n## Codes\n\n" + _table(("status", "code", "meaning"), codes),
+            "\n## Codes of the process\n\nSaid by a server that cannot start, or cannot end well; "
+            "never over HTTP.\n\n" + _table(("code", "meaning"), last_words),
+        )
+    )
+
+
+# The root's own docstring is about the class; as a kind it is what no other kind fits.
+_WHEN = {SlimvecError: "A fault of the server; the request id finds it in the log."}
 
 
 def _first_line(member: object) -> str:
@@ -77,9 +139,13 @@ def _first_line(member: object) -> str:
     return (getdoc(subject) or "").partition("\n")[0]
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return "".join(f"| {' | '.join(_cell(text) for text in line)} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 if __name__ == "__main__":

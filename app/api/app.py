@@ -23,7 +23,7 @@ from app.api.routes.docs import docs_routes
 from app.api.routes.health import health_routes
 from app.api.routes.hot import hot_routes
 from app.api.routes.models import model_routes
-from app.api.schemas import Problem, ReduceRequest, TrainStepRequest
+from app.api.schemas import HEADERS, Problem, ReduceRequest, TrainStepRequest, refer_to
 from app.config import ModelConfig
 from app.errors import NotFound, SlimvecError, Unacceptable
 
@@ -82,7 +82,7 @@ def _log_failure(starting: asyncio.Task[None]) -> None:
 
 def _handle_errors(app: FastAPI, edge: Edge) -> None:
     def respond(request: Request, error: Exception) -> Response:
-        answer = refuse(error, request.scope.get("request_id", ""), edge.metrics)
+        answer = refuse(error, request.scope, edge.metrics)
         return Response(answer.body, answer.status, dict(answer.headers))
 
     def respond_to_framework(request: Request, error: Exception) -> Response:
@@ -109,7 +109,7 @@ def _handle_errors(app: FastAPI, edge: Edge) -> None:
 
 
 def _complete_schema(app: FastAPI) -> None:
-    """Add the bodies that are read raw, which FastAPI cannot see, to the document."""
+    """Add what FastAPI cannot see: the bodies that are read raw, and the headers."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -119,9 +119,20 @@ def _complete_schema(app: FastAPI) -> None:
                 [(model, "validation") for model in _READ_RAW],
                 ref_template="#/components/schemas/{model}",
             )
-            known = document.setdefault("components", {}).setdefault("schemas", {})
-            known.update(schemas["$defs"] | known)
+            components = document.setdefault("components", {})
+            components["schemas"] = schemas["$defs"] | components.get("schemas", {})
+            components["headers"] = HEADERS
+            _add_headers(document["paths"])
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way to extend it
+
+
+def _add_headers(paths: dict[str, Any]) -> None:
+    for operations in paths.values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                retry = ("Retry-After",) if status in ("429", "503") else ()
+                headers = refer_to("Request-Id", "Server-Timing", *retry)
+                response["headers"] = response.get("headers", {}) | headers

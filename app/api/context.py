@@ -5,6 +5,7 @@ Pure ASGI: a `BaseHTTPMiddleware` costs three to six times the throughput.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
@@ -12,11 +13,15 @@ from time import perf_counter
 
 from app.api.asgi import Answer, App, ClientGone, Message, Receive, Scope, Send, send_answer
 from app.api.errors import render
-from app.errors import SlimvecError
+from app.errors import SlimvecError, Unavailable
 from app.telemetry import Metrics
 
 log = logging.getLogger("slimvec.access")
 
+_ENDED = Unavailable(
+    "outcome_unknown",
+    "the server ended before this was settled; ask its state after the restart, then decide",
+)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -61,10 +66,13 @@ class RequestContext:
             await self._app(scope, receive, send_stamped)
         except ClientGone:
             status = 499
+        except asyncio.CancelledError:
+            if not status:  # the drain's time is over
+                await send_answer(send_stamped, refuse(_ENDED, scope, self._metrics))
         except Exception as error:  # the edge: answer the waiter, log once
             if status:
                 raise  # half an answer is out: only closing the connection can say so
-            await send_answer(send_stamped, refuse(error, request_id, self._metrics))
+            await send_answer(send_stamped, refuse(error, scope, self._metrics))
         self._finish(scope, status, perf_counter() - started)
 
     def _finish(self, scope: Scope, status: int, elapsed_s: float) -> None:
@@ -78,16 +86,19 @@ class RequestContext:
                     "method": scope["method"],
                     "path": scope["path"][:256],
                     "status": status,
+                    "code": scope.get("refusal", ""),
                     "ms": round(elapsed_s * 1e3, 3),
                 },
             )
 
 
-def refuse(error: Exception, request_id: str, metrics: Metrics) -> Answer:
+def refuse(error: Exception, scope: Scope, metrics: Metrics) -> Answer:
     """The answer to an error; a fault of ours is logged here, once, and stays inside."""
+    request_id = scope["request_id"]
     if not isinstance(error, SlimvecError):
         log.error("unexpected error", exc_info=error, extra={"request_id": request_id})
         error = SlimvecError("internal", "the server failed; the request id finds it in the log")
+    scope["refusal"] = error.code
     metrics.refusals.labels(error.code).inc()
     status, headers, body = render(error, request_id)
     return Answer(body, headers, status)

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from app import errors
+from app.api.codes import CODES
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -53,11 +54,14 @@ def kind_of(error: errors.SlimvecError) -> Kind:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI responses for these statuses, from the same table."""
+    """OpenAPI responses for these statuses, from the same table and that of the codes."""
     titles = {kind.status: kind.title for kind in KINDS.values()}
-    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    content = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
-        status: {"description": titles[status], "content": {PROBLEM_TYPE: schema}}
+        status: {
+            "description": f"{titles[status]}; `code` is one of: {', '.join(CODES[status])}",
+            "content": content,
+        }
         for status in statuses
     }
 

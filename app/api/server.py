@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import signal
+import socket
 from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
 
 from app.api.asgi import App
+from app.errors import StartupError
 from app.service import Service
 from app.settings import Settings
 
@@ -24,6 +28,9 @@ class Server(uvicorn.Server):
         service: told at once when a signal asks for the end.
         settings: address and drain time.
         announce: called once with the URL, when the service is ready.
+
+    Raises:
+        StartupError: the address cannot be listened on.
     """
 
     def __init__(
@@ -41,12 +48,13 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,  # no peer is trusted to speak for another
-                timeout_graceful_shutdown=int(settings.drain_timeout_s),
+                timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
             )
         )
         self._service = service
         self._announce = announce
         self._announcing: asyncio.Task[None] | None = None
+        self._socket = _listen(settings.host, settings.port)
 
     def run_until_stopped(self) -> None:
         """Serve; SIGTERM and SIGINT drain and return.
@@ -58,9 +66,14 @@ class Server(uvicorn.Server):
             signal.signal(number, _ignore)
         self.run()
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override] # sockets are passed through
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve on the socket that was bound at construction, until told to exit."""
+        with self._socket:
+            super().run(sockets or [self._socket])
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then announce the URL as soon as the service is ready."""
-        await super().startup(sockets)  # type: ignore[arg-type] # as above
+        await super().startup(sockets)
         if not self.should_exit:
             self._announcing = asyncio.create_task(self._announce_when_ready())
 
@@ -72,9 +85,32 @@ class Server(uvicorn.Server):
     async def _announce_when_ready(self) -> None:
         while self._service.phase == "starting":
             await asyncio.sleep(_READY_POLL_S)
+        if self._service.phase == "failed":
+            self.should_exit = True
         if self._service.phase == "ready":
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             self._announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        StartupError: `address_unavailable`.
+    """
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        number = error.errno or 0  # negative for a name that cannot be resolved
+        reason = os.strerror(number).lower() if number > 0 else "unknown host"
+        raise StartupError(
+            "address_unavailable",
+            f"cannot listen on {host}:{port}: {reason}; choose another --host or --port",
+        ) from None
+    return listening
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

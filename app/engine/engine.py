@@ -55,7 +55,7 @@ class Engine:
         trainer = Trainer(config, device=self.device.torch)
         if weights is not None:
             trainer.assign(weights)
-        snapshot = Snapshot("", trainer.version, config, trainer.serving(), torch.float32)
+        snapshot = Snapshot("", 1, 0, config, trainer.serving(), torch.float32)
         return Checkpoint(
             config=config,
             version=trainer.version,
@@ -72,13 +72,13 @@ class Engine:
         """
         if name in self.models:
             raise Conflict("model_exists", f"model {name!r} exists already")
-        trainer = Trainer(checkpoint.config, device=self.device.torch)
+        trainer = Trainer(_drawn_cheaply(checkpoint.config), device=self.device.torch)
         if checkpoint.trainer is not None:
             trainer.restore(checkpoint.trainer)
         else:
             trainer.assign(checkpoint.serving)
             trainer.version = checkpoint.version
-        live = LiveModel(name, trainer, self.snapshot(name, checkpoint))
+        live = LiveModel(name, checkpoint.config, trainer, self.snapshot(name, checkpoint))
         limits = self._settings
         live.start(commit, queue_size=limits.train_queue, group_size=limits.train_group)
         self.models[name] = live
@@ -87,7 +87,9 @@ class Engine:
     def snapshot(self, name: str, checkpoint: Checkpoint) -> Snapshot:
         """An inference copy of a checkpoint's weights on the device."""
         tensors = self._to_device(checkpoint.serving)
-        return Snapshot(name, checkpoint.version, checkpoint.config, tensors, self._dtype)
+        step = checkpoint.trainer.step if checkpoint.trainer else 0
+        config, version = checkpoint.config, checkpoint.version
+        return Snapshot(name, version, step, config, tensors, self._dtype)
 
     async def reduce(
         self, ticket: Ticket, snapshot: Snapshot, hidden_states: FloatArray
@@ -119,6 +121,15 @@ class Engine:
     def _to_device(self, arrays: NamedArrays) -> Mapping[str, torch.Tensor]:
         device = self.device.torch
         return {name: torch.tensor(array, device=device) for name, array in arrays.items()}
+
+
+def _drawn_cheaply(config: ModelConfig) -> ModelConfig:
+    """The same model, its first weights drawn without cost: the checkpoint's replace them.
+
+    An initialiser may take long (a QR of a wide matrix) or need a sample that is not here (pca).
+    """
+    layers = tuple(layer.model_copy(update={"init": "normal"}) for layer in config.layers)
+    return config.model_copy(update={"layers": layers})
 
 
 def _check_sizes(config: ModelConfig) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from concurrent.futures import Future
 
+from app.config import ModelConfig
 from app.engine.snapshot import Snapshot, to_arrays
 from app.engine.worker import TrainerWorker
+from app.errors import SlimvecError
 from app.training.trainer import Trainer
 from app.types import Checkpoint, Commit, StepAnswer, TrainerState, TrainStep
 
@@ -23,12 +25,14 @@ class LiveModel:
         name: the model's name.
         config: what the model is.
         snapshot: the newest published version.
+        counters: what the model did since the start, for `GET /models/{m}`.
     """
 
-    def __init__(self, name: str, trainer: Trainer, first: Snapshot) -> None:
+    def __init__(self, name: str, config: ModelConfig, trainer: Trainer, first: Snapshot) -> None:
         self.name = name
-        self.config = trainer.config
+        self.config = config
         self.snapshot = first
+        self.counters: Counter[str] = Counter()
         self._dtype = first.dtype
         self._trainer = trainer
         self._worker: TrainerWorker | None = None
@@ -58,6 +62,19 @@ class LiveModel:
         """The trainer's state, taken between two groups of steps."""
         return self._running.ask(Trainer.state)
 
+    def settled(self) -> Future[None]:
+        """Resolved when every step accepted so far is answered."""
+        return self._running.ask(lambda _: None)
+
+    def reject_waiting(self, reason: SlimvecError) -> None:
+        """Answer every step that has not begun with this error."""
+        self._running.reject_waiting(reason)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the model is deleted or the server is ending."""
+        return self._running.is_closed
+
     def close(self, timeout_s: float) -> bool:
         """Finish the accepted steps; whether they ended within the time."""
         return self._running.close(timeout_s)
@@ -83,7 +100,8 @@ class LiveModel:
         self.snapshot = snapshot
 
     def _take_snapshot(self, trainer: Trainer) -> Snapshot:
-        return Snapshot(self.name, trainer.version, self.config, trainer.serving(), self._dtype)
+        stamp = (self.name, trainer.version, trainer.step)
+        return Snapshot(*stamp, self.config, trainer.serving(), self._dtype)
 
     def _take_checkpoint(self, trainer: Trainer) -> Checkpoint:
         # Between two groups the published snapshot and the trainer are at the same version.

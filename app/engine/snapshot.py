@@ -27,6 +27,7 @@ class Snapshot:
     Args:
         model: the model's name.
         version: the version of these weights.
+        step: optimizer updates behind them.
         config: what the layer is.
         tensors: the folded serving tensors, owned by this snapshot from now on.
         dtype: what `multiply` computes in; the answer is always float32.
@@ -35,17 +36,28 @@ class Snapshot:
         stamp: model, version and digest, as every answer carries them.
     """
 
-    __slots__ = ("_device", "_layer", "dtype", "input_size", "n_components", "stamp", "tensors")
+    __slots__ = (
+        "_device",
+        "_layer",
+        "dtype",
+        "input_size",
+        "n_components",
+        "stamp",
+        "step",
+        "tensors",
+    )
 
     def __init__(
         self,
         model: str,
         version: int,
+        step: int,
         config: ModelConfig,
         tensors: Mapping[str, Tensor],
         dtype: torch.dtype,
     ) -> None:
         self.tensors = dict(tensors)
+        self.step = step
         self.stamp = Stamp(model, version, short_digest(digest(to_arrays(tensors))))
         cast = {name: tensor.to(dtype) for name, tensor in tensors.items()}
         self._layer: nn.Module = plain(config, cast)

@@ -75,6 +75,7 @@ class TrainerWorker:
         self._queue_size = queue_size
         self._inbox: SimpleQueue[_Step | _Question[Any] | None] = SimpleQueue()
         self._is_closed = False
+        self._rejection: SlimvecError | None = None
         self._thread = Thread(target=self._run, name=f"trainer-{model}", daemon=True)
         self._thread.start()
 
@@ -100,6 +101,15 @@ class TrainerWorker:
         job = _Question(question, Future())
         self._put(job)
         return job.answer
+
+    def reject_waiting(self, reason: SlimvecError) -> None:
+        """Answer every step that has not begun with this error; the group in work is finished."""
+        self._rejection = reason
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more is accepted."""
+        return self._is_closed
 
     def close(self, timeout_s: float) -> bool:
         """Finish what was accepted, then stop; whether it ended within the time."""
@@ -167,6 +177,8 @@ class TrainerWorker:
         if not job.answer.set_running_or_notify_cancel():
             return None  # the client had gone before its step was begun
         try:
+            if self._rejection is not None:
+                raise self._rejection
             return self._trainer.train(job.step)
         except Exception as error:
             job.answer.set_exception(_refusal(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from app.types import FloatArray, NamedArrays
 
 # How a matrix of one linear map is called, alone or inside one module.
 _MATRIX = re.compile(r"([^.]+\.)?(Q_reduced|Q|weight|linear\.weight)")
+# What torch stores instead of a parametrized tensor, alone or inside any modules.
+_PARAMETRIZED = re.compile(r"(?:.+\.)?parametrizations\.(Q_reduced|Q|weight)\..+")
 _FLOATS = (np.float32, np.float16, np.float64)
 _FORMS = "'Q_reduced', 'Q', 'weight' or 'linear.weight', also behind one module's name"
 
@@ -41,6 +44,12 @@ class ImportedLayer:
         return int(self.Q_reduced.shape[1])
 
     @property
+    def summary(self) -> str:
+        """Sizes and the key that was taken, for the operator."""
+        bias = "" if self.bias is None else " with bias"
+        return f"{self.input_size} → {self.n_components} from key {self.key!r}{bias}"
+
+    @property
     def tensors(self) -> NamedArrays:
         """The serving tensors under their plain names."""
         if self.bias is None:
@@ -55,8 +64,9 @@ def from_tensors(named: NamedArrays) -> ImportedLayer:
 
     Raises:
         ArtifactInvalid: `artifact_incompatible` when there is not exactly one matrix with at most
-            its bias beside it, `artifact_invalid` when its numbers cannot be used.
+            its bias beside it, or it widens; `artifact_invalid` when its numbers cannot be used.
     """
+    check_folded(named)
     keys = [key for key in named if _MATRIX.fullmatch(key)]
     if len(keys) != 1:
         raise incompatible(f"expected exactly one matrix called {_FORMS}, found {len(keys)}")
@@ -64,10 +74,14 @@ def from_tensors(named: NamedArrays) -> ImportedLayer:
     bias_key = re.sub(r"[^.]+$", "bias", key)
     extra = named.keys() - {key, bias_key}
     if extra:
-        raise incompatible(
-            f"expected the matrix and at most its bias, found {len(extra)} tensors more"
-        )
+        others = "1 other tensor" if len(extra) == 1 else f"{len(extra)} other tensors"
+        raise incompatible(f"expected the matrix and at most its bias, found {others}")
     matrix = _float32(named[key], ndim=2, what="matrix of shape (n_components, input_size)")
+    if matrix.shape[0] > matrix.shape[1]:
+        raise incompatible(
+            "expected a matrix of shape (n_components, input_size) with at most as many components "
+            f"as inputs, got shape {matrix.shape}; is it transposed?"
+        )
     bias = None
     if bias_key in named:
         bias = _float32(named[bias_key], ndim=1, what="bias of shape (n_components,)")
@@ -77,6 +91,21 @@ def from_tensors(named: NamedArrays) -> ImportedLayer:
                 f"got {len(bias)}"
             )
     return ImportedLayer(key=key, Q_reduced=matrix, bias=bias)
+
+
+def check_folded(names: Iterable[str]) -> None:
+    """Refuses the state_dict of a parametrized layer: it holds no matrix to multiply with.
+
+    Raises:
+        ArtifactInvalid: `artifact_incompatible`.
+    """
+    for name in names:
+        if found := _PARAMETRIZED.fullmatch(name):
+            raise incompatible(
+                f"expected plain tensors, found a parametrized {found[1]!r}; fold it before "
+                "saving: torch.nn.utils.parametrize.remove_parametrizations"
+                f'(layer, "{found[1]}")'
+            )
 
 
 def incompatible(detail: str) -> ArtifactInvalid:
@@ -95,6 +124,7 @@ def _float32(array: NDArray[np.generic], *, ndim: int, what: str) -> FloatArray:
         narrowed = np.array(array, dtype=np.float32, order="C")
     if not np.isfinite(narrowed).all():
         raise ArtifactInvalid(
-            f"expected a {what} of finite numbers within float32, got NaN, infinity or more"
+            f"expected a {what} of finite numbers that float32 can hold (up to 3.4e38), "
+            "found NaN, infinity or a larger number"
         )
     return narrowed

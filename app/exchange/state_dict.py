@@ -23,19 +23,22 @@ _READERS: Mapping[str, Callable[[bytes], NamedArrays]] = {
     ".bin": read_archive,
     ".safetensors": lambda content: unpack(content)[0],
 }
+_NAMED = f"a file whose name ends in {', '.join(_READERS)}"
 
 
 def read_state_dict(path: Path) -> ImportedLayer:
-    """The one layer in a file; every message begins with the file's name.
+    """The one layer in a file; every message begins with the file's name, if there is one.
 
     Raises:
         ArtifactInvalid: `artifact_invalid` or `artifact_incompatible`, with what was found and
             what is expected.
     """
+    if not path.name:  # Path("") is the current folder
+        raise incompatible(f"expected the path of {_NAMED}; got an empty path or a folder")
     try:
         reader = _READERS.get(path.suffix.lower())
         if reader is None:
-            raise incompatible(f"expected a file called {', '.join(_READERS)}")
+            raise incompatible(f"expected {_NAMED}")
         return _layer(reader(_content(path)))
     except ArtifactInvalid as error:
         raise ArtifactInvalid(f"{path.name}: {error.detail}", code=error.code) from error

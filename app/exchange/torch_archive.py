@@ -19,7 +19,7 @@ import torch
 
 from app.config import MAX_WIDTH
 from app.errors import ArtifactInvalid
-from app.exchange.imported_layer import incompatible
+from app.exchange.imported_layer import check_folded, incompatible
 from app.types import NamedArrays
 
 _HOW = "write it with torch.save(layer.state_dict(), path)"
@@ -43,6 +43,7 @@ def read_archive(content: bytes) -> NamedArrays:
         raise ArtifactInvalid(f"the file is damaged or no state_dict; {_HOW}") from error
     if not isinstance(loaded, dict) or not all(isinstance(name, str) for name in loaded):
         raise incompatible(f"expected a state_dict, tensors by name; {_HOW}")
+    check_folded(loaded)  # first: torch's own buffers beside such a tensor are not plain either
     for name, value in loaded.items():
         check_plain(name, value)
     return {
@@ -73,8 +74,9 @@ def check_plain(name: str, value: object) -> None:
     stored = value.untyped_storage().nbytes()
     if not value.is_contiguous() or value.is_neg() or stored != value.numel() * value.itemsize:
         raise incompatible(
-            f"expected {name[:64]!r} of shape {shape} to be contiguous with a storage of its own, "
-            f"got {stored} stored bytes; save clones of the tensors"
+            f"expected {name[:64]!r} of shape {shape} to be contiguous in a storage of its own, "
+            f"got a view of {stored} stored bytes (transposed, sliced or expanded); "
+            "take tensor.contiguous().clone() before torch.save"
         )
 
 

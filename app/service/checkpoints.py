@@ -7,6 +7,7 @@ import logging
 from time import monotonic
 
 from app.engine import LiveModel
+from app.errors import NotFound
 from app.service.version_files import to_files
 from app.settings import Settings
 from app.types import Store
@@ -54,9 +55,12 @@ class Checkpoints:
         """Write the newest version unless it is on disk already; returns its number.
 
         Raises:
+            NotFound: the model was deleted.
             StorageFull, Unavailable: nothing was written; serving and training go on.
         """
         async with self.paused(live.name):
+            if live.is_closed:  # it was deleted while this waited
+                raise NotFound("model_not_found", f"there is no model {live.name!r} any more")
             checkpoint = await asyncio.wrap_future(live.checkpoint())
             if checkpoint.version == self._written.get(live.name):
                 self.adopt(live.name, checkpoint.version)
@@ -81,6 +85,8 @@ class Checkpoints:
             for live in [live for live in models.values() if self._is_due(live)]:
                 try:
                     await self.write(live)
+                except NotFound:
+                    continue
                 except Exception as error:  # the cadence outlives any one failure
                     self._retry_at[live.name] = monotonic() + _RETRY_S
                     log.error("checkpoint failed", exc_info=error, extra={"model": live.name})

@@ -10,7 +10,7 @@ from threading import Lock
 from app.codecs import digest, short_digest
 from app.config import ModelConfig, parse_config
 from app.engine import Engine, LiveModel
-from app.errors import Conflict, NotFound, SlimvecError
+from app.errors import Conflict, NotFound, SlimvecError, Unavailable
 from app.exchange import ImportedLayer, read_state_dict
 from app.names import check_model_name
 from app.service.checkpoints import Checkpoints
@@ -38,6 +38,9 @@ class Models:
         store: the model repository.
         checkpoints: told what is on disk.
         commit: given to every model's worker.
+
+    Attributes:
+        not_loaded: models of the repository that could not be loaded, and why.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Models:
         self._checkpoints = checkpoints
         self._commit = commit
         self._changing = Lock()
+        self.not_loaded: dict[str, str] = {}
 
     def load_all(self) -> None:
         """Bring every model of the repository to life; a damaged one is skipped with its reason."""
@@ -55,7 +59,11 @@ class Models:
             try:
                 self._load(name)
             except SlimvecError as error:
+                self.not_loaded[name] = error.detail
                 log.error("model not loaded: %s", error.detail, extra={"model": name})
+            except Exception as error:  # one bad folder does not stop the others
+                self.not_loaded[name] = "its files cannot be understood; see the log"
+                log.error("model not loaded", exc_info=error, extra={"model": name})
 
     def create(self, name: str, config: ModelConfig) -> LiveModel:
         """Create version 1 from a config: on disk first, then live.
@@ -89,19 +97,20 @@ class Models:
         return layer
 
     def delete(self, name: str) -> None:
-        """Take a model out of memory, then off the disk.
+        """Take a model out of memory, then off the disk; one that was not loaded goes too.
 
         Raises:
-            NotFound: no such model.
+            NotFound: no such model; also for the steps that were waiting.
         """
         with self._changing:
-            live = self._engine.models.pop(name, None)
-            if live is None:
+            if check_model_name(name) not in self._store.models():
                 self.missing(name)
-            else:
+            if live := self._engine.models.pop(name, None):
+                live.reject_waiting(NotFound("model_not_found", f"model {name!r} was deleted"))
                 live.close(timeout_s=0.0)
-                self._store.delete(name)
-                self._checkpoints.forget(name)
+            self._store.delete(name)
+            self._checkpoints.forget(name)
+            self.not_loaded.pop(name, None)
         log.info("model deleted", extra={"model": name})
 
     def describe_versions(self, name: str) -> list[VersionDescription]:
@@ -134,13 +143,19 @@ class Models:
         )
 
     def missing(self, name: str) -> LiveModel:
-        """Say that there is no such model.
+        """Say that there is no such model, or why it is not live.
 
         Raises:
             Unacceptable: not a model name at all.
+            Unavailable: it is in the repository and could not be loaded.
             NotFound: otherwise.
         """
-        check_model_name(name)
+        if check_model_name(name) in self.not_loaded:
+            raise Unavailable(
+                "model_not_loaded",
+                f"model {name!r} could not be loaded: {self.not_loaded[name]}; "
+                "mend its folder and restart, or DELETE it",
+            )
         raise NotFound(
             "model_not_found", f"there is no model {name!r}; GET /models lists those that are here"
         )

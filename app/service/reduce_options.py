@@ -62,7 +62,16 @@ def finish(array: FloatArray, options: ReduceOptions) -> FloatArray:
     """
     if options.dimensions is not None:
         array = np.ascontiguousarray(array[..., : options.dimensions])
-    if options.normalize:
-        norms = np.linalg.norm(array, axis=-1, keepdims=True)
-        array = np.divide(array, norms, out=np.zeros_like(array), where=norms > 0)
-    return array
+    return _unit(array) if options.normalize else array
+
+
+def _unit(array: FloatArray) -> FloatArray:
+    """Rows of length one; a zero row stays zero.
+
+    Divided by the largest entry first: squares of very large or small numbers leave float32.
+    """
+    largest = np.abs(array).max(axis=-1, keepdims=True)
+    scaled = np.divide(array, largest, out=np.zeros_like(array), where=largest > 0)
+    norms = np.linalg.norm(scaled, axis=-1, keepdims=True)
+    unit: FloatArray = np.divide(scaled, norms, out=scaled, where=norms > 0)
+    return unit

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Literal
+from time import monotonic
+from typing import Literal, TypeAlias
 
 from app.config import ModelConfig
 from app.engine import ChosenDevice, Engine, LiveModel
 from app.engine.snapshot import Snapshot
-from app.errors import PreconditionFailed, SlimvecError, Unavailable
+from app.errors import PreconditionFailed, Unacceptable, Unavailable
 from app.exchange import from_tensors
 from app.service.checkpoints import Checkpoints
 from app.service.models import Models, summarise
@@ -35,6 +36,8 @@ from app.types import (
 
 log = logging.getLogger("slimvec.service")
 
+Phase: TypeAlias = Literal["starting", "ready", "draining", "closed", "failed"]
+
 
 class Service:
     """Validate → compute → commit → publish → answer.
@@ -52,14 +55,20 @@ class Service:
         self._checkpoints = Checkpoints(store, settings)
         self.models = Models(engine, store, self._checkpoints, without_journal)
         self._tasks: list[asyncio.Task[None]] = []
-        self._phase: Literal["starting", "ready", "draining", "closed"] = "starting"
+        self._phase: Phase = "starting"
+        self._drain_until = 0.0
+        self._unsaved: list[str] = []
 
     # Life
 
     async def start(self) -> None:
         """Load every model, warm up, begin the checkpoint cadence; ready afterwards."""
-        await asyncio.to_thread(self.models.load_all)
-        await asyncio.to_thread(self._engine.warm_up)
+        try:
+            await asyncio.to_thread(self.models.load_all)
+            await asyncio.to_thread(self._engine.warm_up)
+        except Exception:
+            self._phase = "failed"
+            raise
         self._tasks.append(asyncio.create_task(self._checkpoints.run(self._engine.models)))
         if self._phase == "starting":
             self._phase = "ready"
@@ -69,27 +78,34 @@ class Service:
         """Accept no more train steps; what was accepted is finished by `close`."""
         if self._phase in ("starting", "ready"):
             self._phase = "draining"
+            self._drain_until = monotonic() + self._settings.drain_timeout_s
             log.info("draining: no more train steps are accepted")
 
     async def close(self) -> None:
-        """Finish what was accepted, write a last checkpoint of each model, stop the threads."""
+        """Finish what was accepted, write a last checkpoint of each model, stop the threads.
+
+        When the time of the drain is over, steps that have not begun are refused; the checkpoint is
+        written all the same.
+        """
         self.begin_drain()
         for task in self._tasks:
             task.cancel()
-        for live in list(self._engine.models.values()):
-            try:
-                async with asyncio.timeout(self._settings.drain_timeout_s):
-                    await self._checkpoints.write(live)
-            except (SlimvecError, TimeoutError) as error:
-                log.error("last checkpoint failed: %s", error, extra={"model": live.name})
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*map(self._settle, list(self._engine.models.values())))
         await asyncio.to_thread(self._engine.close, self._settings.drain_timeout_s)
-        self._phase = "closed"
+        if self._phase != "failed":
+            self._phase = "closed"
         log.info("closed")
 
     @property
-    def phase(self) -> str:
-        """`starting`, `ready`, `draining` or `closed`."""
+    def phase(self) -> Phase:
+        """Where in its life the service is."""
         return self._phase
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether the last checkpoint of every model was written."""
+        return not self._unsaved
 
     @property
     def device(self) -> ChosenDevice:
@@ -118,6 +134,7 @@ class Service:
             snapshot = await self._choose(live, options)
             array = await self._engine.reduce(ticket, snapshot, hidden_states)
         check_reduced(hidden_states, array, self._settings.dtype)
+        live.counters["rows_reduced"] += array.size // snapshot.n_components
         if options is not NO_OPTIONS:
             array = finish(array, options)
         return Reduced(array, snapshot.stamp)
@@ -134,7 +151,13 @@ class Service:
         self._check_accepting()
         live = self.live(model)
         check_batch(step.batch, live.config.input_size, model)
-        answer = await asyncio.wrap_future(live.train(step))
+        try:
+            answer = await asyncio.wrap_future(live.train(step))
+        except Unacceptable:
+            live.counters["steps_refused"] += 1
+            raise
+        live.counters["steps_accepted"] += 1
+        live.counters["rows_trained"] += answer.rows
         self._checkpoints.note_step(model, answer.version)
         return answer
 
@@ -165,17 +188,17 @@ class Service:
     async def describe(self, model: str) -> ModelDescription:
         """Config, versions and device of one model."""
         live = self.live(model)
-        state = await asyncio.wrap_future(live.state())
         retained = await asyncio.to_thread(self._store.versions, model)
         return ModelDescription(
             **asdict(summarise(live)),
             config=live.config,
-            step=state.step,
+            step=live.snapshot.step,
             serving="live",
             retained=tuple(retained),
             device=self._engine.device.name,
             device_reason=self._engine.device.reason,
             dtype=self._settings.dtype,
+            counters=dict(live.counters),
         )
 
     async def versions(self, model: str) -> list[VersionDescription]:
@@ -212,6 +235,19 @@ class Service:
         if self._phase == "starting":
             raise Unavailable("not_ready", "the server is still loading its models")
         return self.models.missing(model)
+
+    async def _settle(self, live: LiveModel) -> None:
+        """Let a model finish within the drain's time, then write its last checkpoint."""
+        try:
+            async with asyncio.timeout(max(0.0, self._drain_until - monotonic())):
+                await asyncio.wrap_future(live.settled())
+        except TimeoutError:
+            live.reject_waiting(Unavailable("draining", "the server ended before this step began"))
+        try:
+            await self._checkpoints.write(live)
+        except Exception as error:  # the other models still want theirs
+            self._unsaved.append(live.name)
+            log.error("last checkpoint failed", exc_info=error, extra={"model": live.name})
 
     def _check_accepting(self) -> None:
         if self._phase == "starting":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import orjson
 
 from app.codecs import digest, pack, short_digest, unpack
@@ -45,6 +46,8 @@ def from_files(version: int, files: VersionFiles) -> Checkpoint:
         ArtifactInvalid, ConfigInvalid: the files are not what they should be.
     """
     serving, _ = unpack(files.model)
+    if not all(np.isfinite(array).all() for array in serving.values()):
+        raise ArtifactInvalid("expected finite weights in model.safetensors, found NaN or infinity")
     found = short_digest(digest(serving))
     expected = files.state.get("digest", found)
     if found != expected:
@@ -77,10 +80,9 @@ def _pack_trainer(state: TrainerState) -> bytes:
 def _unpack_trainer(data: bytes) -> TrainerState:
     arrays, metadata = unpack(data)
     scalars = {key: _parse(value) for key, value in metadata.items()}
-    try:
-        version, step = scalars.pop("version"), scalars.pop("step")
-    except KeyError as error:
-        raise ArtifactInvalid("trainer.safetensors lacks its version or step") from error
+    version, step = scalars.pop("version", None), scalars.pop("step", None)
+    if type(version) is not int or type(step) is not int:
+        raise ArtifactInvalid("expected a version and a step in trainer.safetensors, both integers")
     return TrainerState(version=version, step=step, arrays=arrays, scalars=scalars)
 
 

@@ -85,7 +85,7 @@ class Trainer:
         Raises:
             PreconditionFailed: `version_mismatch`.
             ConfigInvalid: the step names a loss that does not exist.
-            Unacceptable: the batch does not fit the loss.
+            Unacceptable, TooLarge: the batch does not fit the loss.
             StepRejected: loss, gradient, weights or moments would not be finite.
         """
         if step.if_version is not None and step.if_version != self.version:

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from app.config import Component, ModelConfig
+from app.errors import TooLarge
 from app.layers import build
 from app.training.batch import TensorBatch
-from app.training.losses import LOSSES, Loss, build_loss
+from app.training.losses import LOSSES, Loss, build_loss, check_batch
+from app.types import Batch
 
 INPUT_SIZE, N_COMPONENTS = 6, 3
 
@@ -30,6 +33,10 @@ def make_batch(loss: Loss, rows: Tensor, weights: Tensor | None = None) -> Tenso
 def value_of(loss: Loss, rows: Tensor, weights: Tensor | None = None) -> Tensor:
     layer = make_layer()
     return loss(make_batch(loss, rows, weights), layer(rows), layer)
+
+
+def bound_of(name: str) -> int | None:
+    return build_loss(Component(type=name)).max_rows
 
 
 def random_rows(rows: int) -> Tensor:
@@ -93,6 +100,28 @@ class LossChecks:
     def test_order_of_rows_does_not_matter(self, loss: Loss) -> None:
         rows = random_rows(5)
         assert torch.allclose(value_of(loss, rows.flip(0)), value_of(loss, rows), rtol=1e-12)
+
+    def test_rows_are_bounded_exactly_where_memory_grows_with_their_square(
+        self, loss: Loss
+    ) -> None:
+        rows, kept = random_rows(64), list[int]()
+
+        def keep(tensor: Tensor) -> Tensor:
+            kept.append(tensor.numel())
+            return tensor
+
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            value_of(loss, rows, torch.rand(64, dtype=torch.float64))
+        assert (max(kept) > rows.numel()) == (loss.max_rows is not None)
+
+    @pytest.mark.parametrize("name", [name for name in LOSSES if bound_of(name) is not None])
+    def test_one_row_more_than_the_bound_is_refused(self, name: str) -> None:
+        loss, most = build_loss(Component(type=name)), bound_of(name) or 0
+        rows = np.ones((most + 1, INPUT_SIZE), np.float32)
+        check_batch(loss, Batch(hidden_states=rows[:-1]), N_COMPONENTS)
+        with pytest.raises(TooLarge, match=f"at most {most}, got {most + 1}") as refusal:
+            check_batch(loss, Batch(hidden_states=rows), N_COMPONENTS)
+        assert (refusal.value.code, refusal.value.pointer) == ("too_many_rows", "/hidden_states")
 
     def test_input_is_not_modified(self, loss: Loss) -> None:
         rows, weights = random_rows(4), torch.rand(4, dtype=torch.float64)

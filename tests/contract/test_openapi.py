@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from fastapi.openapi.models import OpenAPI
 
+from app.api.codes import CODES
 from app.api.errors import KINDS
+from tests.conftest import ModelFactory
 from tests.server import RunningServer
 
 HOT = ("/reduce", "/models/{model}/reduce", "/train-step", "/models/{model}/train-step")
@@ -35,6 +37,11 @@ NOT_YET = [
     ("GET", "/models/small/versions/1/export"), ("GET", "/v2"), ("POST", "/v1/embeddings"),
 ]  # fmt: skip
 
+REDUCE_OPTIONS = ("version", "require_version", "normalize", "dimensions", "encoding")
+TRAIN_FIELDS = ("targets", "sample_weights", "loss")
+STAMPS = {"Model-Name", "Model-Version", "Model-Digest"}
+EVERYWHERE = {"Request-Id", "Server-Timing"}
+
 _MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "json": "application/json"}
 
 
@@ -52,7 +59,11 @@ def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
-    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    known = {
+        f"#/components/{kind}/{name}"
+        for kind, members in document["components"].items()
+        for name in members
+    }
     assert set(_references(document)) <= known
 
 
@@ -91,6 +102,7 @@ def test_every_body_has_its_media_types_and_a_json_schema(document: dict[str, An
         for route, operation in _operations(document)
         if "requestBody" in operation
     }
+    assert all(next(iter(content)) == "application/json" for content in bodies.values())
     both = {"application/json", "application/x-safetensors"}
     assert {route: set(content) for route, content in bodies.items()} == {
         ("post", "/reduce"): both | {"application/x-npy"},
@@ -110,7 +122,9 @@ def test_every_refusal_is_documented_from_the_table(document: dict[str, Any]) ->
                 continue
             content = response["content"]["application/problem+json"]
             assert content["schema"]["$ref"].endswith("/Problem"), (path, status)
-            assert response["description"] == titles[status], (path, status)
+            title, _, codes = response["description"].partition("; `code` is one of: ")
+            assert title == titles[status], (path, status)
+            assert codes.split(", ") == list(CODES[int(status)]), (path, status)
 
 
 def test_every_field_of_the_bodies_is_described(document: dict[str, Any]) -> None:
@@ -118,6 +132,86 @@ def test_every_field_of_the_bodies_is_described(document: dict[str, Any]) -> Non
     for name in ("ReduceRequest", "TrainStepRequest", "ModelConfig"):
         for field, schema in schemas[name]["properties"].items():
             assert schema.get("description"), f"{name}.{field}"
+
+
+def test_no_description_is_indented_into_a_code_block(document: dict[str, Any]) -> None:
+    for route, operation in _operations(document):
+        assert "\n    " not in operation["description"], route
+
+
+@pytest.mark.parametrize(("config", "body"), [("config", "base64"), ("small", "lists")])
+def test_the_examples_work(
+    document: dict[str, Any], server: RunningServer, new_model: ModelFactory, config: str, body: str
+) -> None:
+    model = new_model(_example(document, "put", "/models/{model}", config))
+    for verb in ("reduce", "train-step"):
+        example = _example(document, "post", f"/{verb}", body)
+        answer = server.http.post(f"/models/{model}/{verb}", json=example)
+        assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    ("verb", "schema", "field"),
+    [
+        *(("reduce", "ReduceRequest", field) for field in REDUCE_OPTIONS),
+        *(("train-step", "TrainStepRequest", field) for field in TRAIN_FIELDS),
+    ],
+)
+def test_a_field_is_nullable_exactly_where_the_document_says_so(
+    document: dict[str, Any], new_model: ModelFactory, server: RunningServer,
+    verb: str, schema: str, field: str,
+) -> None:  # fmt: skip
+    described = document["components"]["schemas"][schema]["properties"][field]
+    nullable = {"type": "null"} in described.get("anyOf", ())
+    body = {"hidden_states": [[0.5] * 8, [0.25] * 8], field: None}
+    answer = server.http.post(f"/models/{new_model()}/{verb}", json=body)
+    assert answer.status_code == (200 if nullable else 422)
+    assert nullable or described.get("default", ...) is not None
+
+
+def test_a_refusal_has_no_nulls(document: dict[str, Any], server: RunningServer) -> None:
+    schema = document["components"]["schemas"]["Problem"]
+    answer = server.http.get("/models/none").json()
+    assert schema["required"] == list(answer)
+    assert "null" not in str(schema["properties"])
+
+
+def test_a_query_parameter_is_never_null_or_sent_unasked(document: dict[str, Any]) -> None:
+    given = {
+        (path, parameter["name"]): parameter["schema"]
+        for (_, path), operation in _operations(document)
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] == "query"
+    }
+    assert given.keys() == {
+        *((path, option) for path in HOT[:2] for option in REDUCE_OPTIONS),
+        *((path, "loss") for path in HOT[2:]),
+    }
+    assert "null" not in str(given.values())
+    assert "default" not in str(given.values())
+
+
+@pytest.mark.parametrize("path", HOT)
+def test_an_answer_has_the_media_types_and_headers_of_the_document(
+    document: dict[str, Any], server: RunningServer, new_model: ModelFactory, path: str
+) -> None:
+    well = document["paths"][path]["post"]["responses"]["200"]
+    target = f"/models/{new_model()}/{path.rpartition('/')[2]}"
+    for media_type in well["content"]:
+        answer = server.http.post(
+            target, json={"hidden_states": [[0.5] * 8]}, headers={"accept": media_type}
+        )
+        assert answer.headers["content-type"] == media_type
+        assert {name.lower() for name in well["headers"]} <= answer.headers.keys()
+    assert len(well["content"]) == (3 if path.endswith("reduce") else 1)
+    assert well["headers"].keys() == STAMPS | EVERYWHERE
+
+
+def test_every_answer_documents_its_id_and_clock(document: dict[str, Any]) -> None:
+    for route, operation in _operations(document):
+        for status, response in operation["responses"].items():
+            assert response["headers"].keys() >= EVERYWHERE, (route, status)
+            assert ("Retry-After" in response["headers"]) == (status in ("429", "503")), route
 
 
 def test_the_page_and_its_script_ask_no_other_host(server: RunningServer) -> None:
@@ -143,6 +237,12 @@ def test_everything_the_page_asks_for_is_served_here(server: RunningServer) -> N
 def test_the_root_leads_to_the_page(server: RunningServer) -> None:
     answer = server.http.get("/")
     assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+
+
+def _example(document: dict[str, Any], method: str, path: str, name: str) -> dict[str, Any]:
+    content = document["paths"][path][method]["requestBody"]["content"]["application/json"]
+    example: dict[str, Any] = content["examples"][name]["value"]
+    return example
 
 
 def _operations(document: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:

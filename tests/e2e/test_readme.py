@@ -21,8 +21,8 @@ def test_the_five_minutes_work_line_by_line(models_dir: Path, tmp_path: Path) ->
     with ServerProcess(models_dir) as server:
         script = (
             lines.replace("http://127.0.0.1:8000", str(server.client.base_url).rstrip("/"))
+            .replace("/tmp/one.json", str(tmp_path / "one.json"))
             .replace(".venv/bin/python", sys.executable)
-            .replace("/tmp/", f"{tmp_path}/")
         )
         ended = subprocess.run(
             ["bash", "-euc", script],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,6 +44,25 @@ def test_a_bad_setting_exits_with_2_and_names_flag_and_variable() -> None:
     ended = run_to_end("serve", "--port", "seventy")
     assert ended.returncode == 2
     assert "--port (or SLIMVEC_PORT)" in ended.stderr
+
+
+def test_a_port_in_use_exits_with_2_and_a_sentence(models_dir: Path, tmp_path: Path) -> None:
+    with ServerProcess(models_dir) as server:
+        port = str(server.client.base_url.port)
+        ended = run_to_end("serve", "--port", port, "--models-dir", str(tmp_path / "others"))
+    assert ended.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port}: address already in use" in ended.stderr
+
+
+def test_a_last_checkpoint_that_cannot_be_written_exits_with_1(
+    models_dir: Path, stream: FloatArray
+) -> None:
+    with ServerProcess(models_dir) as server:
+        train(server.client, hidden_states=stream)
+        shutil.rmtree(models_dir / DEMO)
+        (models_dir / DEMO).touch()  # nothing can be written below a file
+        assert server.stop() == 1
+    assert "the last checkpoint could not be written" in server.log[-1]
 
 
 def test_a_second_server_on_the_same_models_exits_with_3(models_dir: Path) -> None:

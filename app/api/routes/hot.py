@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import getdoc
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -13,16 +14,31 @@ from app.api.edge import Edge, RawRoute
 from app.api.errors import documented
 from app.api.negotiation import JSON
 from app.api.routes import reduce, train
-from app.api.schemas import ReduceAnswer, ReduceRequest, TrainStepRequest
-from app.types import StepAnswer
+from app.api.schemas import (
+    REDUCE_EXAMPLES,
+    TRAIN_EXAMPLES,
+    ReduceAnswer,
+    ReduceRequest,
+    TrainStepRequest,
+    refer_to,
+)
+from app.types import Json, StepAnswer
 
 _REFUSALS = documented(400, 404, 406, 412, 413, 415, 422, 429, 500, 503)
 _OCTETS = {"schema": {"type": "string", "format": "binary"}}
+_STAMPS = refer_to("Model-Name", "Model-Version", "Model-Digest")
 _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "required": False,
     "description": 'apply only at this version, like "41" (with the quotes); 412 otherwise',
+    "schema": {"type": "string"},
+}
+_LOSS = {
+    "name": "loss",
+    "in": "query",
+    "required": False,
+    "description": "binary bodies only: the name of a loss, instead of the config's",
     "schema": {"type": "string"},
 }
 
@@ -36,8 +52,10 @@ class _Verb:
     summary: str
     reads: frozenset[str]
     request: type[BaseModel]
+    examples: Json
+    writes: frozenset[str]
     answer: type
-    parameters: list[dict[str, Any]]
+    parameters: list[Json]
 
 
 def hot_routes(edge: Edge) -> APIRouter:
@@ -57,6 +75,8 @@ def _verbs() -> list[_Verb]:
             summary="Make vectors smaller with one version of the weights",
             reads=reduce.READS,
             request=ReduceRequest,
+            examples=REDUCE_EXAMPLES,
+            writes=reduce.READS,
             answer=ReduceAnswer,
             parameters=_query(reduce.ReduceParameters),
         ),
@@ -66,29 +86,39 @@ def _verbs() -> list[_Verb]:
             summary="Update the weights once; answers the version that this made",
             reads=train.READS,
             request=TrainStepRequest,
+            examples=TRAIN_EXAMPLES,
+            writes=frozenset({JSON}),
             answer=StepAnswer,
-            parameters=[_IF_MATCH],
+            parameters=[_IF_MATCH, _LOSS],
         ),
     ]
 
 
 def _add(router: APIRouter, verb: _Verb, path: str, endpoint: Callable[..., Any]) -> None:
-    content: dict[str, Any] = dict.fromkeys(sorted(verb.reads), _OCTETS)
-    content[JSON] = {"schema": {"$ref": f"#/components/schemas/{verb.request.__name__}"}}
-    body = {"required": True, "content": content}
+    schema = {"$ref": f"#/components/schemas/{verb.request.__name__}"}
+    body = {
+        "required": True,
+        # The page offers the first one.
+        "content": {JSON: {"schema": schema, "examples": verb.examples}, **_binary(verb.reads)},
+    }
+    well = {"model": verb.answer, "content": _binary(verb.writes), "headers": _STAMPS}
     router.add_api_route(
         path,
         endpoint,
         methods=["POST"],
         summary=verb.summary,
-        description=verb.route.__doc__,
+        description=getdoc(verb.route),
         response_model=None,
-        responses={200: {"model": verb.answer}, **_REFUSALS},
+        responses={200: well, **_REFUSALS},
         openapi_extra={"requestBody": body, "parameters": verb.parameters},
     )
 
 
-def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
+def _binary(media_types: frozenset[str]) -> Json:
+    return dict.fromkeys(sorted(media_types - {JSON}), _OCTETS)
+
+
+def _query(model: type[BaseModel]) -> list[Json]:
     """The options of a binary body, as query parameters."""
     properties = model.model_json_schema()["properties"]
     return [
@@ -97,10 +127,19 @@ def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
             "in": "query",
             "required": False,
             "description": f"binary bodies only: {field['description']}",
-            "schema": {key: value for key, value in field.items() if key != "description"},
+            "schema": _in_text(field),
         }
         for name, field in properties.items()
     ]
+
+
+def _in_text(field: Json) -> Json:
+    """The schema of a field as a query parameter: there is no null, only leaving it out."""
+    # Without its default, too: the page would send that with a JSON body, which has no query.
+    kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
+    if not kinds:
+        return {key: field[key] for key in field.keys() - {"description", "title", "default"}}
+    return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
 
 
 def _short(edge: Edge, route: RawRoute) -> Callable[..., Any]:

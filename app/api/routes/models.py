@@ -10,7 +10,7 @@ from app.api.asgi import read_body
 from app.api.edge import Edge
 from app.api.errors import documented
 from app.api.negotiation import JSON, choose_reader
-from app.api.schemas import CheckpointAnswer, ModelList
+from app.api.schemas import CONFIG_EXAMPLES, CheckpointAnswer, ModelList
 from app.codecs import parse_object, unpack
 from app.config import parse_config
 from app.errors import Unacceptable
@@ -26,7 +26,10 @@ _CREATE_BODY: dict[str, Any] = {
         "required": True,
         "description": "a config, or trained weights under a known key",
         "content": {
-            JSON: {"schema": {"$ref": "#/components/schemas/ModelConfig"}},
+            JSON: {
+                "schema": {"$ref": "#/components/schemas/ModelConfig"},
+                "examples": CONFIG_EXAMPLES,
+            },
             SAFETENSORS: {"schema": {"type": "string", "format": "binary"}},
         },
     }

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
 
 from app.api.asgi import Answer, Receive, Scope, read_body
 from app.api.edge import Edge, hidden_states_of, query_options, stamp_headers
 from app.api.negotiation import JSON, choose_reader, choose_writer
 from app.codecs import CODECS, BodySchema
 from app.errors import Unacceptable
-from app.faults import first_fault
+from app.faults import OURS, first_fault
 from app.service import NO_OPTIONS, ReduceOptions
 
 READS = frozenset(CODECS)
@@ -19,7 +28,26 @@ _ARRAYS = frozenset({"hidden_states"})
 _OPTIONS = frozenset({"version", "require_version", "normalize", "dimensions", "encoding"})
 _NO_QUERY: frozenset[str] = frozenset()
 
+_FROM_TEXT = {"from_text": True}
+
 Version = Annotated[int, Field(ge=1, lt=2**63)]
+
+
+def _version_or_live(value: object, info: ValidationInfo) -> object:
+    """One message for both forms; a union would name each of its members in the pointer."""
+    is_text = bool(info.context) and isinstance(value, str) and value.isdecimal()
+    number = int(str(value)[:19]) if is_text else value
+    if value == "live" or (type(number) is int and 1 <= number < 2**63):
+        return number
+    code = "out_of_range" if type(number) is int else "wrong_type"
+    raise PydanticCustomError(f"{OURS}{code}", 'expected a version number, from 1, or "live"')
+
+
+VersionOrLive = Annotated[
+    int | Literal["live"],
+    PlainValidator(_version_or_live),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "live"}]}),
+]
 
 
 class ReduceParameters(BaseModel):
@@ -27,7 +55,7 @@ class ReduceParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    version: Version | Literal["live"] | None = Field(
+    version: VersionOrLive | None = Field(
         None, description='a retained version, or "live" for the newest published one'
     )
     require_version: Version | None = Field(
@@ -89,7 +117,7 @@ def parse_query(options: dict[str, str]) -> ReduceParameters:
         Unacceptable: with the name of the first fault.
     """
     try:
-        return ReduceParameters.model_validate_strings(options)
+        return ReduceParameters.model_validate_strings(options, context=_FROM_TEXT)
     except ValidationError as error:
         raise _refusal(error) from None
 

@@ -24,6 +24,7 @@ class CosineDistance:
 
     needs: ClassVar[frozenset[str]] = frozenset({"targets"})
     accepts: ClassVar[frozenset[str]] = frozenset({"sample_weights"})
+    max_rows: ClassVar[int | None] = None
 
     def __call__(self, batch: TensorBatch, reduced: Tensor, _layer: nn.Module, /) -> Tensor:
         """`L` of one batch."""

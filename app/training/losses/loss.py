@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from math import prod
 from typing import ClassVar, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
 from app.config import Component
-from app.errors import ConfigInvalid, Unacceptable, pointer_token
+from app.errors import ConfigInvalid, TooLarge, Unacceptable, pointer_token
 from app.registry import Registry
 from app.training.batch import TensorBatch
 from app.types import Batch, FloatArray
+
+# A rows² matrix of float32 is then at most 64 MiB; a loss holds a few of them at once.
+MAX_PAIRED_ROWS = 4096
 
 
 class Loss(Protocol):
@@ -24,10 +28,13 @@ class Loss(Protocol):
     Attributes:
         needs: fields of the batch, beside hidden_states, without which it cannot be computed.
         accepts: fields that it uses when they are given.
+        max_rows: of one batch, `MAX_PAIRED_ROWS` where every pair of rows is compared; None where
+            memory grows with the rows, which every request's own limit bounds.
     """
 
     needs: ClassVar[frozenset[str]]
     accepts: ClassVar[frozenset[str]]
+    max_rows: ClassVar[int | None]
 
     def __call__(self, batch: TensorBatch, reduced: Tensor, layer: nn.Module, /) -> Tensor:
         """The loss of `reduced = layer(batch.hidden_states)`.
@@ -63,7 +70,7 @@ def build_loss(component: Component, *, pointer: str = "/loss") -> Loss:
 
 
 def check_batch(loss: Loss, batch: Batch, n_components: int) -> None:
-    """Refuse a batch whose fields or shapes are not those of the loss.
+    """Refuse a batch whose fields or shapes are not those of the loss, before it costs memory.
 
     Shapes must match exactly: torch would broadcast targets of (8, 1) against (8,) and train on
     64 differences that nobody meant.
@@ -71,11 +78,13 @@ def check_batch(loss: Loss, batch: Batch, n_components: int) -> None:
     Raises:
         Unacceptable: `missing_field`, `field_not_used`, `target_shape_mismatch` or
             `sample_weights_invalid`.
+        TooLarge: `too_many_rows` for a loss that compares every pair.
     """
+    leading = batch.hidden_states.shape[:-1]
+    _check_rows(loss, prod(leading))
     given = {"targets": batch.targets, "sample_weights": batch.sample_weights}
     for name, value in given.items():
         _check_presence(loss, name, is_given=value is not None)
-    leading = batch.hidden_states.shape[:-1]
     if batch.targets is not None and batch.targets.shape != (*leading, n_components):
         raise Unacceptable(
             "target_shape_mismatch",
@@ -85,6 +94,18 @@ def check_batch(loss: Loss, batch: Batch, n_components: int) -> None:
         )
     if batch.sample_weights is not None:
         _check_weights(batch.sample_weights, leading)
+
+
+def _check_rows(loss: Loss, rows: int) -> None:
+    if loss.max_rows is None or rows <= loss.max_rows:
+        return
+    name = next(name for name, member in LOSSES.items() if member is type(loss))
+    raise TooLarge(
+        "too_many_rows",
+        f"loss {name!r} compares every pair of rows: expected at most {loss.max_rows}, got {rows}; "
+        "send smaller batches",
+        pointer="/hidden_states",
+    )
 
 
 def _check_presence(loss: Loss, name: str, *, is_given: bool) -> None:

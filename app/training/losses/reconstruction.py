@@ -36,6 +36,7 @@ class ReconstructionError:
 
     needs: ClassVar[frozenset[str]] = frozenset()
     accepts: ClassVar[frozenset[str]] = frozenset({"sample_weights"})
+    max_rows: ClassVar[int | None] = None
 
     def __call__(self, batch: TensorBatch, reduced: Tensor, layer: nn.Module, /) -> Tensor:
         """`L` of one batch."""

@@ -201,6 +201,6 @@ def _widening() -> Iterator[Row]:
         "weights",
         safetensors({"Q_reduced": declared(wide)}),
         422,
-        "config_invalid",
+        "artifact_incompatible",
         content_type=SAFETENSORS,
     )

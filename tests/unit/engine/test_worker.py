@@ -36,7 +36,9 @@ class Bench:
         self.worker = TrainerWorker(
             "m",
             self.trainer,
-            take_snapshot=lambda t: Snapshot("m", t.version, CONFIG, t.serving(), torch.float32),
+            take_snapshot=lambda t: Snapshot(
+                "m", t.version, t.step, CONFIG, t.serving(), torch.float32
+            ),
             publish=lambda snapshot: self.log.append(("publish", snapshot.stamp.version)),
             commit=self.commit,
             queue_size=8,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -53,8 +54,14 @@ BAD: dict[str, tuple[dict[str, NDArray[Any]], str, str]] = {
     "two modules deep": ({"a.b.weight": MATRIX}, "artifact_incompatible", "found 0"),
     "two candidates": ({"Q": MATRIX, "Q_reduced": MATRIX}, "artifact_incompatible", "found 2"),
     "two layers": ({"0.weight": MATRIX, "1.weight": MATRIX}, "artifact_incompatible", "found 2"),
-    "an extra tensor": ({"Q": MATRIX, "mean": BIAS}, "artifact_incompatible", "1 tensors more"),
-    "another's bias": ({"a.Q": MATRIX, "bias": BIAS}, "artifact_incompatible", "1 tensors more"),
+    "an extra tensor": ({"Q": MATRIX, "mean": BIAS}, "artifact_incompatible", "1 other tensor$"),
+    "another's bias": ({"a.Q": MATRIX, "bias": BIAS}, "artifact_incompatible", "1 other tensor$"),
+    "two extra": (
+        {"Q": MATRIX, "mean": BIAS, "std": BIAS},
+        "artifact_incompatible",
+        "2 other tensors$",
+    ),
+    "widening": ({"Q": MATRIX.T}, "artifact_incompatible", r"got shape \(3, 2\); is it transposed"),
     "1-D": ({"Q": BIAS}, "artifact_incompatible", r"got shape \(2,\)"),
     "3-D": ({"Q": filled((1, 2, 3))}, "artifact_incompatible", r"got shape \(1, 2, 3\)"),
     "no rows": ({"Q": filled((0, 3))}, "artifact_incompatible", r"got shape \(0, 3\)"),
@@ -77,6 +84,25 @@ def test_what_is_not_one_layer_is_refused_with_what_was_found(
     with pytest.raises(ArtifactInvalid, match=found) as raised:
         from_tensors(named)
     assert raised.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("parametrizations.Q_reduced.original", "Q_reduced"),
+        ("a.b.parametrizations.Q.0.base", "Q"),
+        ("linear.parametrizations.weight.original1", "weight"),
+    ],
+)
+def test_a_parametrized_layer_is_refused_with_how_to_fold_it(name: str, kind: str) -> None:
+    fold = f'torch.nn.utils.parametrize.remove_parametrizations(layer, "{kind}")'
+    with pytest.raises(ArtifactInvalid, match=re.escape(fold)) as raised:
+        from_tensors({"bias": BIAS, name: MATRIX})
+    assert raised.value.code == "artifact_incompatible"
+
+
+def test_a_square_matrix_is_a_layer() -> None:
+    assert from_tensors({"Q": filled((3, 3))}).n_components == 3
 
 
 def test_the_names_of_an_upload_are_not_echoed() -> None:

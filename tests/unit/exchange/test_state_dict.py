@@ -137,6 +137,10 @@ def transposed(path: Path) -> None:
     torch.save({"Q": torch.ones(3, 2).T}, path)
 
 
+def widening(path: Path) -> None:
+    torch.save({"Q": torch.ones(3, 2)}, path)
+
+
 def with_counter(path: Path) -> None:
     torch.save({"Q": LINEAR.weight, "steps": 3}, path)
 
@@ -173,9 +177,10 @@ BAD: dict[Callable[[Path], None], str] = {
     broken_pickle: "damaged",
     sparse_4_tib: "_rebuild_sparse_tensor",
     stride_0: "1048576",
-    small_stride_0: "a storage of its own, got 4 stored bytes",
-    slice_of_more: "a storage of its own, got 120 stored bytes",
-    transposed: "contiguous",
+    small_stride_0: r"got a view of 4 stored bytes .*; take tensor\.contiguous\(\)\.clone\(\)",
+    slice_of_more: "a storage of its own, got a view of 120 stored bytes",
+    transposed: r"take tensor\.contiguous\(\)\.clone\(\) before torch\.save",
+    widening: r"got shape \(3, 2\); is it transposed\?; the file holds 'Q'",
     with_counter: "'steps'",
     integers: "torch.int64",
     meta: "_rebuild_meta_tensor",

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import orjson
 import pytest
 from safetensors.numpy import save_file
 
-from app.config import parse_config
+from app.codecs import pack
+from app.config import parse_config, parse_loss
 from app.engine import Engine, choose_device
 from app.errors import (
+    ArtifactInvalid,
+    ConfigInvalid,
     Conflict,
     NotFound,
     PreconditionFailed,
@@ -20,6 +26,7 @@ from app.errors import (
     Unavailable,
 )
 from app.service import ReduceOptions, Service
+from app.service.version_files import from_files
 from app.settings import Settings
 from app.storage.repository import Repository
 from app.types import Batch, FloatArray, TrainStep
@@ -116,6 +123,17 @@ def test_require_version_never_answers_from_another_space(tmp_path: Path) -> Non
     options = ReduceOptions(require_version=2)
     refusal = refusal_of(tmp_path, lambda service: service.reduce("m", ROWS, options))
     assert isinstance(refusal, PreconditionFailed)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-22, 1.0, 1e25, 1e36])
+def test_normalize_gives_length_one_at_any_scale(tmp_path: Path, scale: float) -> None:
+    async def scenario(service: Service) -> FloatArray:
+        await created(service)
+        rows = ROWS * np.float32(scale)
+        return (await service.reduce("m", rows, ReduceOptions(normalize=True))).array
+
+    norms = np.linalg.norm(run(tmp_path, scenario), axis=1)
+    np.testing.assert_allclose(norms, 1, atol=1e-6)  # float32 rounding of a division
 
 
 def test_normalize_leaves_a_zero_row_zero(tmp_path: Path) -> None:
@@ -229,6 +247,82 @@ def test_a_deleted_model_is_gone_from_memory_and_disk(tmp_path: Path) -> None:
     assert Repository(tmp_path).models() == []
 
 
+def test_steps_that_wait_for_a_deleted_model_are_told_so(tmp_path: Path) -> None:
+    async def scenario(service: Service) -> list[Any]:
+        await created(service)
+        steps = [asyncio.create_task(service.train_step("m", STEP)) for _ in range(40)]
+        await steps[0]
+        await service.delete("m")
+        return list(await asyncio.gather(*steps, return_exceptions=True))
+
+    answers = run(tmp_path, scenario)
+    refused = [answer for answer in answers if isinstance(answer, NotFound)]
+    accepted = [answer.version for answer in answers if not isinstance(answer, Exception)]
+    assert len(refused) + len(accepted) == 40
+    assert refused
+    assert Repository(tmp_path).models() == []
+
+
+def test_a_description_does_not_wait_for_the_steps_in_the_queue(tmp_path: Path) -> None:
+    async def scenario(service: Service) -> bool:
+        await created(service)
+        steps = [asyncio.create_task(service.train_step("m", STEP)) for _ in range(60)]
+        described = await service.describe("m")
+        is_early = not all(step.done() for step in steps)
+        await asyncio.gather(*steps)
+        assert described.step < (await service.describe("m")).step
+        return is_early
+
+    assert run(tmp_path, scenario)
+
+
+def test_a_description_counts_what_the_model_did(tmp_path: Path) -> None:
+    async def scenario(service: Service) -> dict[str, int]:
+        await created(service)
+        await service.reduce("m", ROWS)
+        await service.train_step("m", STEP)
+        with pytest.raises(Unacceptable):
+            await service.train_step("m", TrainStep(batch=STEP.batch, loss=parse_loss("mse")))
+        return (await service.describe("m")).counters
+
+    assert run(tmp_path, scenario) == {
+        "rows_reduced": 5,
+        "steps_accepted": 1,
+        "rows_trained": 5,
+        "steps_refused": 1,
+    }
+
+
+def test_when_the_drains_time_is_over_waiting_steps_are_refused_and_the_rest_is_kept(
+    tmp_path: Path,
+) -> None:
+    async def life() -> list[Any]:
+        service = make_service(tmp_path, drain_timeout_s=1e-9)
+        await service.start()
+        await created(service)
+        steps = [asyncio.create_task(service.train_step("m", STEP)) for _ in range(60)]
+        await steps[0]
+        await service.close()
+        assert service.is_saved
+        return list(await asyncio.gather(*steps, return_exceptions=True))
+
+    answers = asyncio.run(life())
+    accepted = [answer.version for answer in answers if not isinstance(answer, Exception)]
+    assert len(accepted) < 60
+    assert Repository(tmp_path).versions("m")[-1] == max(accepted)
+
+
+def test_a_last_checkpoint_that_cannot_be_written_is_known(tmp_path: Path) -> None:
+    async def scenario(service: Service) -> Service:
+        await created(service)
+        await service.train_step("m", STEP)
+        shutil.rmtree(tmp_path / "m")
+        (tmp_path / "m").touch()  # nothing can be written below a file
+        return service
+
+    assert not run(tmp_path, scenario).is_saved
+
+
 def test_a_taken_name_is_a_conflict(tmp_path: Path) -> None:
     refusal = refusal_of(tmp_path, lambda service: service.create("m", CONFIG))
     assert isinstance(refusal, Conflict)
@@ -244,10 +338,49 @@ def test_a_damaged_model_is_skipped_and_the_others_serve(
     async def look(service: Service) -> list[str]:
         return [summary.model for summary in service.summaries()]
 
+    async def mend(service: Service) -> int:
+        with pytest.raises(Unavailable, match="'m' could not be loaded"):
+            await service.reduce("m", ROWS)
+        await service.delete("m")
+        return (await created(service)).live("m").snapshot.stamp.version
+
     run(tmp_path, make)
     (tmp_path / "m" / "1" / "model.safetensors").write_bytes(b"damaged")
     assert run(tmp_path, look) == ["n"]
     assert "model not loaded" in caplog.text
+    assert run(tmp_path, mend) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"model": pack({"Q_reduced": np.full((2, 6), np.nan, np.float32)}, {})},
+        {"trainer": pack({}, {"version": '"one"', "step": "0"})},
+        {"trainer": pack({}, {"version": "1"})},
+        {"config": b"[]"},
+        {"config": b"{"},
+    ],
+    ids=lambda fault: str(*fault),
+)
+def test_a_folder_made_by_hand_is_refused_whole(tmp_path: Path, fault: dict[str, bytes]) -> None:
+    run(tmp_path, created)
+    whole = Repository(tmp_path).read("m", 1)
+    with pytest.raises((ArtifactInvalid, ConfigInvalid)):
+        from_files(1, replace(whole, state={}, **fault))
+
+
+def test_weights_that_began_from_a_sample_are_loaded_without_one(tmp_path: Path) -> None:
+    run(tmp_path, created)
+    repository = Repository(tmp_path)
+    whole = repository.read("m", 1)
+    config = orjson.loads(whole.config)
+    config["layers"][0]["init"] = "pca"
+    repository.write("n", 1, replace(whole, config=orjson.dumps(config), state={}))
+
+    async def look(service: Service) -> FloatArray:
+        return (await service.reduce("n", ROWS)).array
+
+    assert run(tmp_path, look).shape == (5, 2)
 
 
 def test_weights_behind_a_damaged_newest_version_serve_under_a_new_number(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from app.config import Component
-from app.errors import ConfigInvalid, Unacceptable
+from app.errors import ConfigInvalid, TooLarge, Unacceptable
 from app.training.batch import TensorBatch
 from app.training.losses import LOSSES, build_loss, check_batch
 from app.training.rows import unit_rows
@@ -139,9 +139,19 @@ def test_batch_that_does_not_fit_is_refused(
     assert (refusal.value.code, refusal.value.pointer) == (code, pointer)
 
 
+@pytest.mark.parametrize("leading", [(4097,), (2, 2049), (64, 65, 1)])
+def test_similarity_refuses_more_pairs_than_memory_is_meant_for(leading: tuple[int, ...]) -> None:
+    with pytest.raises(TooLarge) as refusal:
+        check_batch(build_loss(Component(type="similarity")), _batch((*leading, 4), None, None), 3)
+    assert refusal.value.detail.startswith("loss 'similarity' compares every pair of rows: ")
+    assert refusal.value.detail.endswith("; send smaller batches")
+
+
 @pytest.mark.parametrize(
     ("name", "batch"),
     [
+        ("reconstruction", _batch((8192, 4), None, None)),
+        ("similarity", _batch((4, 1024, 4), None, None)),
         ("mse", _batch((8, 4), (8, 3), [1] * 8)),
         ("mse", _batch((2, 4, 4), (2, 4, 3), np.ones((2, 4)))),
         ("cosine", _batch((4,), (3,), 1.0)),

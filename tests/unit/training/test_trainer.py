@@ -15,6 +15,7 @@ from app.errors import (
     PreconditionFailed,
     SlimvecError,
     StepRejected,
+    TooLarge,
     Unacceptable,
 )
 from app.layers import orthonormality_error
@@ -120,6 +121,9 @@ def test_input_of_any_layout_is_read_without_a_warning_and_never_written(layout:
 # finite, and overflows in the forward product
 CONSTANT = TrainStep(batch=Batch(hidden_states=np.full((16, INPUT_SIZE), 3e38, np.float32)))
 
+# more bytes than there are addresses: nothing of it can have been copied
+ENDLESS = np.broadcast_to(np.float32(1), (2**45, INPUT_SIZE))
+
 BAD_STEPS: list[tuple[str, TrainStep, type[SlimvecError], str]] = [
     ("mse", make_step(0, scale=1e19), Unacceptable, "missing_field"),
     ("mse", make_step(0, "mse", 1e25), StepRejected, "non_finite_loss"),
@@ -127,6 +131,7 @@ BAD_STEPS: list[tuple[str, TrainStep, type[SlimvecError], str]] = [
     ("reconstruction", make_step(0, "reconstruction", 1e30), StepRejected, "non_finite_loss"),
     ("reconstruction", make_step(0, "reconstruction", 1e18), StepRejected, "non_finite_gradient"),
     ("similarity", CONSTANT, StepRejected, "non_finite_loss"),
+    ("similarity", TrainStep(batch=Batch(hidden_states=ENDLESS)), TooLarge, "too_many_rows"),
     ("similarity", replace(make_step(), if_version=7), PreconditionFailed, "version_mismatch"),
     ("similarity", replace(make_step(), if_version=1), PreconditionFailed, "version_mismatch"),
 ]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
@@ -53,6 +55,7 @@ def create_framework(edge: Edge) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
         lifespan=_lifespan(edge),
     )
     for router in (hot_routes(edge), model_routes(edge), health_routes(edge), docs_routes()):
@@ -60,6 +63,12 @@ def create_framework(edge: Edge) -> FastAPI:
     _handle_errors(app, edge)
     _complete_schema(app)
     return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """What a generated client calls the operation: `post_models_model_reduce`."""
+    words = re.findall(r"[a-z0-9]+", route.path.lower())
+    return "_".join([*sorted(method.lower() for method in route.methods), *words])
 
 
 def _lifespan(edge: Edge) -> Any:  # FastAPI's own type for this is a private union

@@ -138,7 +138,8 @@ def _in_text(field: Json) -> Json:
     # Without its default, too: the page would send that with a JSON body, which has no query.
     kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
     if not kinds:
-        return {key: field[key] for key in field.keys() - {"description", "title", "default"}}
+        told = ("description", "title", "default")
+        return {key: value for key, value in field.items() if key not in told}
     return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
 
 

@@ -46,7 +46,9 @@ def _version_or_live(value: object, info: ValidationInfo) -> object:
 VersionOrLive = Annotated[
     int | Literal["live"],
     PlainValidator(_version_or_live),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "live"}]}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "const": "live"}]}
+    ),
 ]
 
 

@@ -68,7 +68,7 @@ def create_framework(edge: Edge) -> FastAPI:
 def _operation_id(route: APIRoute) -> str:
     """What a generated client calls the operation: `post_models_model_reduce`."""
     words = re.findall(r"[a-z0-9]+", route.path.lower())
-    return "_".join([*sorted(method.lower() for method in route.methods), *words])
+    return "_".join([*sorted(method.lower() for method in route.methods or ()), *words])
 
 
 def _lifespan(edge: Edge) -> Any:  # FastAPI's own type for this is a private union

@@ -73,7 +73,7 @@ def _check_default_model(name: str) -> None:
 def _import_state_dict(service: Service, settings: Settings, path: Path) -> Settings:
     name = path.stem.lower()
     try:
-        check_model_name(name)
+        check_model_name(name or "unnamed")  # an empty path is refused where the file is read
     except Unacceptable as error:
         raise StartupError(
             "settings_invalid",

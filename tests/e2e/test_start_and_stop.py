@@ -105,6 +105,7 @@ def handles(pid: int, number: signal.Signals) -> bool:
 def test_json_logs_are_json_from_the_first_line_to_the_last(models_dir: Path) -> None:
     with ServerProcess(models_dir, "--log-format", "json") as server:
         assert server.client.get("/nope").status_code == 404
+        assert server.stop() == 0  # then its log is whole
     for line in server.log:
         assert "message" in json.loads(line)
     refused = next(json.loads(line) for line in server.log if '"/nope"' in line)

@@ -47,10 +47,10 @@ class RequestContext:
         started = perf_counter()
         request_id = _request_id(scope)
         scope["request_id"] = request_id
-        status = 0
+        status, is_answered = 0, False
 
         async def send_stamped(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_answered
             if message["type"] == "http.response.start":
                 status = message["status"]
                 elapsed_ms = (perf_counter() - started) * 1e3
@@ -61,6 +61,7 @@ class RequestContext:
                     (b"x-content-type-options", b"nosniff"),
                 ]
             await send(message)
+            is_answered = message["type"] == "http.response.body" and not message.get("more_body")
 
         try:
             await self._app(scope, receive, send_stamped)
@@ -70,10 +71,13 @@ class RequestContext:
             if not status:  # the drain's time is over
                 await send_answer(send_stamped, refuse(_ENDED, scope, self._metrics))
         except Exception as error:  # the edge: answer the waiter, log once
-            if status:
+            # The framework raises again what it has answered and logged already.
+            if status and not is_answered:
                 raise  # half an answer is out: only closing the connection can say so
-            await send_answer(send_stamped, refuse(error, scope, self._metrics))
-        self._finish(scope, status, perf_counter() - started)
+            if not status:
+                await send_answer(send_stamped, refuse(error, scope, self._metrics))
+        finally:
+            self._finish(scope, status, perf_counter() - started)
 
     def _finish(self, scope: Scope, status: int, elapsed_s: float) -> None:
         self._metrics.observe(status, elapsed_s)

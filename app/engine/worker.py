@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Semaphore, Thread
 from typing import Any, Generic, TypeVar
 
 from app.engine.snapshot import Snapshot
@@ -73,6 +74,7 @@ class TrainerWorker:
         self._commit = commit
         self._group_size = group_size
         self._queue_size = queue_size
+        self._room = Semaphore(queue_size)
         self._inbox: SimpleQueue[_Step | _Question[Any] | None] = SimpleQueue()
         self._is_closed = False
         self._rejection: SlimvecError | None = None
@@ -86,14 +88,18 @@ class TrainerWorker:
             QueueFull: as many steps as allowed are waiting; nothing was accepted.
             Unavailable: the worker is closed.
         """
-        if self._inbox.qsize() >= self._queue_size:
+        if not self._room.acquire(blocking=False):
             raise QueueFull(
                 "queue_full",
                 f"{self._queue_size} train steps are waiting for model {self._model!r} already; "
                 "nothing was accepted, try again shortly",
             )
         job = _Step(step, Future())
-        self._put(job)
+        try:
+            self._put(job)
+        except Unavailable:
+            self._room.release()
+            raise
         return job.answer
 
     def ask(self, question: Callable[[Trainer], T]) -> Future[T]:
@@ -152,25 +158,37 @@ class TrainerWorker:
             group.append(following)
 
     def _apply(self, group: list[_Step]) -> None:
-        self._before.take()
-        accepted: list[tuple[_Step, StepAnswer]] = []
-        snapshot: Snapshot | None = None
+        self._room.release(len(group))
         try:
-            for job in group:
-                if (outcome := self._train(job)) is not None:
-                    snapshot = self._take_snapshot(self._trainer)
-                    accepted.append((job, self._answer(outcome, snapshot)))
+            self._before.take()
+        except Exception as error:  # nothing was begun
+            _refuse(group, error)
+            return
+        try:
+            accepted, snapshot = self._compute(group)
             if snapshot is None:
                 return
-            self._commit(self._model, [Change(step=job.step, answer=a) for job, a in accepted])
-        except Exception as error:
+            changes = [Change(step=job.step, answer=answer) for job, answer in accepted]
+            self._commit(self._model, changes)
+        except Exception as error:  # every waiter is answered, and the thread lives on
             self._before.restore()
-            for job, _ in accepted:
-                job.answer.set_exception(_refusal(error))
+            _refuse(group, error)
             return
         self._publish(snapshot)
         for job, answer in accepted:
             job.answer.set_result(answer)
+
+    def _compute(
+        self, group: list[_Step]
+    ) -> tuple[list[tuple[_Step, StepAnswer]], Snapshot | None]:
+        """Every step of the group on the private trainer; the last one's snapshot."""
+        accepted: list[tuple[_Step, StepAnswer]] = []
+        snapshot: Snapshot | None = None
+        for job in group:
+            if (outcome := self._train(job)) is not None:
+                snapshot = self._take_snapshot(self._trainer)
+                accepted.append((job, self._answer(outcome, snapshot)))
+        return accepted, snapshot
 
     def _train(self, job: _Step) -> StepOutcome | None:
         """One step on the private trainer; a refused one is answered here and changes nothing."""
@@ -206,6 +224,14 @@ def _answer(question: _Question[T], trainer: Trainer) -> None:
         question.answer.set_result(question.ask(trainer))
     except Exception as error:
         question.answer.set_exception(_refusal(error))
+
+
+def _refuse(group: list[_Step], error: Exception) -> None:
+    """Answer every step of the group that has no answer yet."""
+    refusal = _refusal(error)
+    for job in group:
+        with suppress(InvalidStateError):  # refused on its own before, or its client has gone
+            job.answer.set_exception(refusal)
 
 
 def _refusal(error: Exception) -> SlimvecError:

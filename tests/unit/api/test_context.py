@@ -12,7 +12,9 @@ from app.errors import Unacceptable
 from app.telemetry import Metrics
 
 
-def answer_of(behind: Any, **headers: str) -> tuple[int, dict[str, str], Any]:
+def answer_of(
+    behind: Any, *, metrics: Metrics | None = None, **headers: str
+) -> tuple[int, dict[str, str], Any]:
     """What a client gets when the app behind does this."""
     sent: list[Message] = []
 
@@ -24,7 +26,7 @@ def answer_of(behind: Any, **headers: str) -> tuple[int, dict[str, str], Any]:
 
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": "GET", "path": "/x", "headers": pairs}
-    context = RequestContext(behind, Metrics(), log_every_request=False)
+    context = RequestContext(behind, metrics or Metrics(), log_every_request=False)
     asyncio.run(context(scope, receive, send))
     start, body = sent
     names = {name.decode(): value.decode() for name, value in start["headers"]}
@@ -59,6 +61,17 @@ def test_a_fault_of_ours_is_logged_and_not_told(caplog: pytest.LogCaptureFixture
     assert (status, body["code"]) == (500, "internal")
     assert "secret" not in json.dumps(body)
     assert "a secret of the library" in caplog.text
+
+
+def test_what_the_framework_raises_after_its_answer_is_counted_and_not_raised_again() -> None:
+    async def behind(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+        raise ValueError("already answered and logged")
+
+    metrics = Metrics()
+    assert answer_of(behind, metrics=metrics)[0] == 500
+    assert b'slimvec_requests_total{status="500"} 1.0' in metrics.render()
 
 
 def test_a_request_that_the_end_of_the_drain_cuts_off_is_told_so() -> None:

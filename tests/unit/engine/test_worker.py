@@ -11,13 +11,19 @@ from app.config import parse_config
 from app.engine.snapshot import Snapshot
 from app.engine.worker import TrainerWorker
 from app.errors import QueueFull, SlimvecError, StorageFull, Unacceptable, Unavailable
-from app.training import Trainer
+from app.training import Savepoint, Trainer
 from app.types import Batch, Change, TrainStep
 
 CONFIG = parse_config(
     {"input_size": 4, "layers": [{"type": "QRReduction", "n_components": 2}], "loss": "similarity"}
 )
 GOOD = TrainStep(batch=Batch(hidden_states=np.eye(4, dtype=np.float32)))
+
+
+def no_memory(_: Savepoint) -> None:
+    raise MemoryError
+
+
 WITHOUT_TARGETS = TrainStep(
     batch=GOOD.batch,
     loss=parse_config({"input_size": 1, "layers": [{"type": "x"}], "loss": "mse"}).loss,
@@ -33,17 +39,23 @@ class Bench:
         self.gate.set()
         self.log: list[object] = []
         self.failure: Exception | None = None
+        self.snapshots_left = 100
         self.worker = TrainerWorker(
             "m",
             self.trainer,
-            take_snapshot=lambda t: Snapshot(
-                "m", t.version, t.step, CONFIG, t.serving(), torch.float32
-            ),
+            take_snapshot=self.take_snapshot,
             publish=lambda snapshot: self.log.append(("publish", snapshot.stamp.version)),
             commit=self.commit,
             queue_size=8,
             group_size=3,
         )
+
+    def take_snapshot(self, trainer: Trainer) -> Snapshot:
+        if not self.snapshots_left:
+            raise MemoryError
+        self.snapshots_left -= 1
+        weights = trainer.serving()
+        return Snapshot("m", trainer.version, trainer.step, CONFIG, weights, torch.float32)
 
     def commit(self, model: str, changes: Sequence[Change]) -> None:
         self.log.append(("commit", [change.answer.version for change in changes]))
@@ -96,6 +108,37 @@ def test_a_failed_commit_undoes_its_group_and_publishes_nothing(bench: Bench) ->
     np.testing.assert_array_equal(after.arrays["layer.Q_reduced"], before.arrays["layer.Q_reduced"])
     bench.failure = None
     assert bench.worker.submit(GOOD).result().version == 2
+
+
+def test_a_snapshot_that_cannot_be_made_is_an_answer_for_the_whole_group(bench: Bench) -> None:
+    bench.hold()
+    group = [bench.worker.submit(GOOD) for _ in range(3)]
+    bench.snapshots_left = 1  # after the one of the step that is held
+    bench.gate.set()
+    for step in group:
+        with pytest.raises(Unavailable, match="not enough memory"):
+            step.result(timeout=10)
+    bench.snapshots_left = 100
+    assert bench.worker.submit(GOOD).result().version == 3
+
+
+def test_a_savepoint_that_cannot_be_taken_is_an_answer_and_the_thread_lives_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Savepoint, "take", no_memory)
+        with pytest.raises(Unavailable, match="not enough memory"):
+            bench.worker.submit(GOOD).result(timeout=10)
+    assert bench.worker.submit(GOOD).result(timeout=10).version == 2
+
+
+def test_questions_take_no_room_from_the_steps(bench: Bench) -> None:
+    bench.hold()
+    for _ in range(20):
+        bench.worker.ask(Trainer.state)
+    waiting = bench.worker.submit(GOOD)
+    bench.gate.set()
+    assert waiting.result().version == 3
 
 
 def test_a_refused_step_leaves_its_neighbours_in_the_group_alone(bench: Bench) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,6 +72,16 @@ def test_a_checkpoint_is_the_published_version_and_continues(engine: Engine) -> 
     assert again.snapshot.stamp.digest == checkpoint.digest
     step = TrainStep(batch=Batch(hidden_states=ROWS))
     assert again.train(step).result().digest == live.train(step).result().digest
+
+
+def test_few_pinned_versions_stay_in_memory_and_the_least_used_goes(engine: Engine) -> None:
+    checkpoint = engine.initial(CONFIG)
+    live = engine.start("m", checkpoint, without_journal)
+    for version in (11, 12, 13, 14):
+        live.pin(engine.snapshot("m", replace(checkpoint, version=version)))
+    assert live.pinned(11) is not None  # used again, so 12 is the next to go
+    live.pin(engine.snapshot("m", replace(checkpoint, version=15)))
+    assert [version for version in range(11, 16) if live.pinned(version)] == [11, 13, 14, 15]
 
 
 def test_given_weights_are_served_bit_for_bit(engine: Engine) -> None:

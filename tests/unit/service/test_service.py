@@ -216,6 +216,41 @@ def test_steps_older_than_the_time_cadence_are_written_by_themselves(tmp_path: P
     run(tmp_path, scenario, checkpoint_every_s=0.01)
 
 
+def test_the_cadence_outlives_a_failure_of_one_model(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(service: Service) -> None:
+        await created(service)
+        await service.create("n", CONFIG)
+        shutil.rmtree(tmp_path / "m")
+        (tmp_path / "m").touch()  # nothing can be written below a file
+        await service.train_step("m", STEP)
+        while "checkpoint failed" not in caplog.text:
+            await asyncio.sleep(0.05)
+        await service.train_step("n", STEP)
+        while 2 not in Repository(tmp_path).versions("n"):
+            await asyncio.sleep(0.05)
+
+    run(tmp_path, scenario, checkpoint_every_s=0.01)
+
+
+def test_a_delete_waits_for_a_checkpoint_so_that_no_folder_comes_back(tmp_path: Path) -> None:
+    async def scenario(service: Service) -> list[Any]:
+        outcomes: list[Any] = []
+        for _ in range(10):
+            await created(service)
+            await service.train_step("m", STEP)
+            writing = asyncio.create_task(service.checkpoint("m"))
+            await asyncio.sleep(0)
+            await service.delete("m")
+            outcomes += await asyncio.gather(writing, return_exceptions=True)
+            assert Repository(tmp_path).models() == []
+        return outcomes
+
+    for outcome in run(tmp_path, scenario):
+        assert outcome == 2 or isinstance(outcome, NotFound)
+
+
 def test_enough_steps_wake_the_writer(tmp_path: Path) -> None:
     async def scenario(service: Service) -> None:
         await created(service)

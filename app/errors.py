@@ -10,10 +10,12 @@
     ├── TooLarge                over a limit
     ├── NotFound                no such model or version
     ├── Conflict                the name or the model's state is in the way
+    │   └── InProgress              the same request is being carried out
     ├── PreconditionFailed      the version is not the one asked for
     ├── QueueFull               try again: the queue is bounded
     ├── Unavailable             not ready, draining, storage failed
-    ├── StorageFull             no space left for a checkpoint
+    │   └── OutcomeUnknown          the disk failed while a change was being made durable
+    ├── StorageFull             no space left for a change or a checkpoint
     └── StartupError            the server cannot start as asked (exit code 2 or 3)
 
 Every error carries a `code` (one machine word), a `detail` (what was expected, what came, what to
@@ -89,6 +91,10 @@ class Conflict(SlimvecError):
     """The name is taken, or the model's state does not allow it."""
 
 
+class InProgress(Conflict):
+    """The same request is being carried out; ask again shortly for its answer."""
+
+
 class PreconditionFailed(SlimvecError):
     """The serving or training version is not the one that the request asked for."""
 
@@ -99,6 +105,10 @@ class QueueFull(SlimvecError):
 
 class Unavailable(SlimvecError):
     """Not ready, draining, or storage failed; nothing was accepted."""
+
+
+class OutcomeUnknown(Unavailable):
+    """The disk failed while a change was being made durable; whether it is, a restart will tell."""
 
 
 class StorageFull(SlimvecError):

@@ -87,14 +87,33 @@ class Directory:
         """Renames within this directory."""
         self._system.rename(old, new, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
 
+    def move(self, name: str, into: Directory) -> None:
+        """Renames into another directory."""
+        self._system.rename(name, name, src_dir_fd=self._descriptor, dst_dir_fd=into._descriptor)
+
+    def unlink(self, name: str) -> None:
+        """Removes a file."""
+        self._system.unlink(name, dir_fd=self._descriptor)
+
+    def num_bytes(self) -> int:
+        """Bytes of the files in this directory, not in those below it."""
+        found = map(self._status, self.names())
+        return sum(status.st_size for status in found if status)
+
     def sync(self) -> None:
         """Makes the names in this directory durable."""
         self._system.fsync(self._descriptor)
 
     def clear(self, name: str) -> None:
-        """Removes a directory with its content, as far as it can; the next start tries again."""
+        """Removes a file, or a directory with its content, as far as it can.
+
+        The next start tries again.
+        """
         try:
-            self._system.rmtree(name, dir_fd=self._descriptor)
+            if self.has_folder(name):
+                self._system.rmtree(name, dir_fd=self._descriptor)
+            else:
+                self.unlink(name)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -137,10 +156,14 @@ class Directory:
             raise ArtifactInvalid(f"{name} cannot be read: {reason}") from error
 
     def _mode(self, name: str) -> int:
+        status = self._status(name)
+        return status.st_mode if status else 0
+
+    def _status(self, name: str) -> os.stat_result | None:
         try:
-            return os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_mode
+            return os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
         except FileNotFoundError:
-            return 0
+            return None
 
 
 def _read_all(file: int, name: str, max_bytes: int) -> bytes:

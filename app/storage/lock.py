@@ -9,32 +9,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.errors import StartupError, Unavailable
+from app.errors import StartupError
 
 _BUSY = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 
 
 @contextmanager
-def lock(root: Path) -> Iterator[None]:
+def lock(root: Path) -> Iterator[bool]:
     """Holds the models directory for this process; makes it when it is not there.
 
     The lock is an flock on the directory itself: no file is left behind, the kernel frees it when
     the process ends in whatever way, and a read-only mount can be locked too.
 
+    Yields:
+        Whether the directory can be written; if not, it can still be served from.
+
     Raises:
         StartupError: exit code 3: another process holds it (`models_dir_locked`), or it cannot be
             used (`models_dir_unusable`).
-        Unavailable: `read_only`: it is there and cannot be written.
     """
     directory = _open(root)
     try:
         _take(directory)
-        if not os.access(root, os.W_OK | os.X_OK):
-            raise Unavailable(
-                "read_only",
-                "the models directory is read-only; mount it writable, or give this user the right",
-            )
-        yield
+        yield os.access(root, os.W_OK | os.X_OK)
     finally:
         os.close(directory)
 

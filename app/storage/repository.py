@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import TypeVar
 
-from app.errors import ArtifactInvalid, Conflict, NotFound
+from app.errors import Conflict, NotFound
 from app.names import check_model_name
-from app.storage.directory import Directory
-from app.storage.layout import is_version, kept, model_fault, version_fault
+from app.storage.journal import FileJournal
+from app.storage.layout import MARK, is_version, kept, model_fault, part_fault
+from app.storage.retainer import Retainer
+from app.storage.root import Root
+from app.storage.stored_journal import StoredJournal
 from app.storage.system import System, storage_errors
-from app.storage.transaction import add, clear_leftovers, remove
-from app.storage.version import read_files, read_state
-from app.types import VersionFiles
+from app.storage.transaction import add, clear_leftovers, remove, set_aside
+from app.storage.versions import Versions
+from app.types import Json, Position, Retention, StoredRow, VersionFiles
 
-T = TypeVar("T")
 logger = logging.getLogger("slimvec.storage")
-
-_AT_LEAST = 2  # checkpoints that stay, whatever `keep` says: one may turn out to be damaged
 
 
 class Repository:
@@ -37,58 +34,25 @@ class Repository:
     """
 
     def __init__(self, root: Path, system: System | None = None) -> None:
-        self._root = root
-        self._system = system or System()
+        self._root = Root(root, system or System())
+        self._versions = Versions(self._root)
         self._changing = Lock()
 
     def models(self) -> list[str]:
-        """The names of the models that have a version, sorted."""
-        with storage_errors("list the models"), self._open() as root:
-            names = [name for name in root.names() if not model_fault(name, root)]
-        return [name for name in names if self.versions(name)]
+        """See `Versions.models`."""
+        return self._versions.models()
 
     def versions(self, model: str) -> list[int]:
-        """The versions of a model, oldest first; empty when there is no such model.
-
-        A version is listed because its folder is there; whether it is whole, `read` says.
-        """
-        check_model_name(model)
-        try:
-            with storage_errors(f"list the versions of '{model}'"), self._open(model) as folder:
-                names = [name for name in folder.names() if not version_fault(name, folder)]
-        except NotFound:
-            return []
-        return sorted(map(int, names))
+        """See `Versions.of`."""
+        return self._versions.of(model)
 
     def read(self, model: str, version: int) -> VersionFiles:
-        """The files of one version, whole and as they were written.
-
-        Raises:
-            NotFound: `version_not_found`.
-            ArtifactInvalid: names model, version, file and fault.
-            Unavailable: `storage_failed`; the fault is not the version's own.
-        """
-        return self._read(model, version, read_files)
+        """See `Versions.read`."""
+        return self._versions.read(model, version)
 
     def newest(self, model: str) -> tuple[int, VersionFiles]:
-        """The newest version that can be read; each newer one is passed over with a warning.
-
-        The numbers of those passed over are used: `versions(model)[-1]` is the highest.
-
-        Raises:
-            NotFound: `model_not_found`.
-            ArtifactInvalid: there are versions, and none of them can be read.
-            Unavailable: `storage_failed`.
-        """
-        versions = self.versions(model)
-        if not versions:
-            raise NotFound("model_not_found", f"there is no model '{model}'")
-        for version in reversed(versions):
-            try:
-                return version, self.read(model, version)
-            except (ArtifactInvalid, NotFound) as error:
-                logger.warning("passed over: %s", error.detail)
-        raise ArtifactInvalid(f"none of the {len(versions)} versions of '{model}' can be read")
+        """See `Versions.newest`."""
+        return self._versions.newest(model)
 
     def write(self, model: str, version: int, files: VersionFiles) -> None:
         """Adds a version: complete and durable when this returns, absent when it raises.
@@ -101,7 +65,7 @@ class Repository:
         """
         assert is_version(version), "a version is a positive integer"
         action = f"store version {version} of '{check_model_name(model)}'"
-        with self._changing, storage_errors(action), self._made(model) as folder:
+        with self._changing, storage_errors(action), self._root.made(model) as folder:
             if folder.has(str(version)):
                 raise Conflict(
                     "version_exists",
@@ -117,15 +81,20 @@ class Repository:
             Unavailable: `read_only` or `storage_failed`.
         """
         check_model_name(model)
-        with self._changing, storage_errors(f"delete '{model}'"), self._open() as root:
+        with self._changing, storage_errors(f"delete '{model}'"), self._root.open() as root:
             if not self.versions(model):
                 raise NotFound("model_not_found", f"there is no model '{model}'")
             remove(root, model)
 
-    def retain(self, model: str, keep: int) -> list[int]:
-        """Removes the oldest checkpoints beyond the `keep` newest; initial and imported ones stay.
+    def retain(
+        self, model: str, retention: Retention, *, protected: frozenset[int] = frozenset()
+    ) -> list[int]:
+        """Removes checkpoints beyond the bounds, oldest first, and journal files nobody needs.
 
-        Nothing is removed while fewer than two of the newer checkpoints can be read. Needs no
+        Initial and imported versions, protected ones and the two newest checkpoints stay. Nothing
+        is removed while fewer than two of the checkpoints that would stay can be read. A journal
+        file goes when it lies wholly before the older of the two newest versions that can be read:
+        should the newest turn out damaged, that one and the rows after it reach as far. Needs no
         space on the disk.
 
         Returns:
@@ -134,16 +103,75 @@ class Repository:
         Raises:
             Unavailable: `read_only` or `storage_failed`.
         """
-        with self._changing:
-            checkpoints = [v for v in self.versions(model) if self._is_checkpoint(model, v)]
-            surplus = checkpoints[: -max(keep, _AT_LEAST)]
-            if not surplus or not self._enough_readable(model, checkpoints[len(surplus) :]):
-                return []
-            action = f"remove old versions of '{model}'"
-            with storage_errors(action), self._open(model) as folder:
-                for version in surplus:
-                    remove(folder, str(version))
-        return surplus
+        with self._changing, storage_errors(f"remove old versions of '{model}'"):
+            return Retainer(self._root, self._versions, model).remove_surplus(retention, protected)
+
+    def set_aside(self, model: str, *, versions: Sequence[int], journal: bool) -> list[str]:
+        """Moves versions, and with `journal` all of the journal, out of the way; deletes nothing.
+
+        They are then in a folder `.damaged-…` inside the model's.
+
+        Returns:
+            The names that were moved; those of versions that are not there are left out.
+
+        Raises:
+            NotFound: `folder_not_found`.
+            StorageFull: `storage_full`.
+            Unavailable: `read_only` or `storage_failed`.
+        """
+        action = f"set files of '{check_model_name(model)}' aside"
+        with self._changing, storage_errors(action), self._root.open(model) as folder:
+            names = [str(version) for version in versions if folder.has(str(version))]
+            if journal:
+                # The mark last: until all is moved, it says that something is missing.
+                parts = self._root.journal(model, folder).parts
+                names += sorted(parts, key=lambda part: part == MARK)
+            if names:
+                set_aside(folder, names)
+        return names
+
+    def open_journal(
+        self, model: str, version: int, position: Position, environment: Json
+    ) -> FileJournal:
+        """Opens a model's journal for appending, at the position where `journal_rows` ended.
+
+        Args:
+            model: whose journal.
+            version: the model's version there.
+            position: where its rows end.
+            environment: what will compute the rows to come; another one begins another file.
+
+        Raises:
+            NotFound: `folder_not_found`.
+            ArtifactInvalid: `journal_invalid`: there are, or were, rows after that position.
+            Unavailable: `storage_failed`.
+        """
+        with storage_errors(f"open the journal of '{model}'"):
+            return self._journal(model).open(version, position, environment)
+
+    def journal_rows(self, model: str, after: Position) -> Iterator[StoredRow]:
+        """The changes after a position, each verified, one at a time; also beside a live writer.
+
+        Raises:
+            NotFound: `folder_not_found`.
+            ArtifactInvalid: `journal_invalid`, after the rows before the damage; also when rows
+                that were acknowledged are not there.
+            Unavailable: `storage_failed`.
+        """
+        return self._journal(model).rows(after)
+
+    def journal_begin(self, model: str) -> Position:
+        """Before the first row that is still there; raises as `journal_rows`."""
+        return self._journal(model).begin()
+
+    def journal_end(self, model: str) -> int:
+        """The highest row that the journal claims; nothing is verified.
+
+        Raises:
+            NotFound: `folder_not_found`.
+            Unavailable: `storage_failed`.
+        """
+        return self._journal(model).end()
 
     def sweep(self) -> None:
         """Removes what interrupted changes left, and says what is passed over as no model of ours.
@@ -153,88 +181,17 @@ class Repository:
         Raises:
             Unavailable: `read_only` or `storage_failed`.
         """
-        with self._changing, storage_errors("tidy the models directory"), self._open() as root:
+        with self._changing, storage_errors("tidy the models directory"), self._root.open() as root:
             clear_leftovers(root)
             for model in kept(root, model_fault, where="the models directory"):
                 try:
                     with root.folder(model) as folder:
                         clear_leftovers(folder)
-                        kept(folder, version_fault, where=f"model '{model}'")
+                        kept(folder, part_fault, where=f"model '{model}'")
                 except PermissionError:
                     logger.warning("skipped model '%s': its folder cannot be opened", model)
 
-    @contextmanager
-    def _open(self, *names: str) -> Iterator[Directory]:
-        """The root, or the folder below it that the names lead to.
-
-        Raises:
-            NotFound: one of the names is not a folder, or may not be opened.
-        """
-        with ExitStack() as opened:
-            folder = opened.enter_context(Directory.at(self._root, self._system))
-            for name in names:
-                try:
-                    folder = opened.enter_context(folder.folder(name))
-                except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-                    raise NotFound(
-                        "folder_not_found", f"the folder '{name}' cannot be opened"
-                    ) from error
-            yield folder
-
-    @contextmanager
-    def _made(self, model: str) -> Iterator[Directory]:
-        """A model's folder, made when it is new and unmade when the body then fails."""
-        with self._open() as root:
-            is_new = not root.has(model)
-            if is_new:
-                root.make(model)
-            try:
-                root.sync()
-                with root.folder(model) as folder:
-                    yield folder
-            except BaseException:
-                if is_new:
-                    with suppress(OSError):
-                        root.unmake(model)
-                raise
-
-    def _read(self, model: str, version: int, read: Callable[[Directory], T]) -> T:
-        check_model_name(model)
-        if not is_version(version):
-            raise NotFound("version_not_found", "expected a version from 1 to 10**18 - 1")
-        where = f"version {version} of '{model}'"
-        absent = NotFound("version_not_found", f"there is no {where} that can be opened")
-        fault: ArtifactInvalid | None = None
-        try:
-            with storage_errors(f"read {where}"), self._open(model, str(version)) as folder:
-                try:
-                    content = read(folder)
-                except ArtifactInvalid as error:
-                    fault = error
-                # A removal renames first: what is still in its place was whole while it was read.
-                if not folder.is_at(self._root / model / str(version)):
-                    raise absent
-        except NotFound:
-            raise absent from None
-        if fault:
-            raise ArtifactInvalid(f"{where}: {fault.detail}") from fault
-        return content
-
-    def _is_checkpoint(self, model: str, version: int) -> bool:
-        """Whether state.json says so; a damaged one says nothing, and its version stays."""
-        try:
-            return bool(self._read(model, version, read_state).get("origin") == "checkpoint")
-        except (ArtifactInvalid, NotFound):
-            return False
-
-    def _enough_readable(self, model: str, checkpoints: list[int]) -> bool:
-        readable = (v for v in reversed(checkpoints) if self._is_readable(model, v))
-        return len(list(islice(readable, _AT_LEAST))) == _AT_LEAST
-
-    def _is_readable(self, model: str, version: int) -> bool:
-        try:
-            self.read(model, version)
-        except (ArtifactInvalid, NotFound) as error:
-            logger.warning("old versions are kept: %s", error.detail)
-            return False
-        return True
+    def _journal(self, model: str) -> StoredJournal:
+        action = f"look for the journal of '{check_model_name(model)}'"
+        with storage_errors(action), self._root.open(model) as folder:
+            return self._root.journal(model, folder)

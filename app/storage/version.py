@@ -17,13 +17,14 @@ from app.errors import ArtifactInvalid, TooLarge
 from app.storage.directory import Directory
 from app.types import Json, VersionFiles
 
-CONFIG, MODEL, TRAINER, STATE = (
+CONFIG, MODEL, TRAINER, KEYS, STATE = (
     "config.json",
     "model.safetensors",
     "trainer.safetensors",
+    "keys.jsonl",
     "state.json",
 )
-MAX_BYTES = {CONFIG: 1 << 20, MODEL: 4 << 30, TRAINER: 16 << 30, STATE: 1 << 20}
+MAX_BYTES = {CONFIG: 1 << 20, MODEL: 4 << 30, TRAINER: 16 << 30, KEYS: 1 << 30, STATE: 1 << 20}
 
 
 def write_files(folder: Directory, files: VersionFiles) -> None:
@@ -36,6 +37,8 @@ def write_files(folder: Directory, files: VersionFiles) -> None:
     contents = {CONFIG: files.config, MODEL: files.model}
     if files.trainer is not None:
         contents[TRAINER] = files.trainer
+    if files.keys:  # an empty file is never read back, and says nothing
+        contents[KEYS] = files.keys
     contents[STATE] = _seal(files.state, contents)
     for name, content in contents.items():
         if len(content) > MAX_BYTES[name]:
@@ -57,7 +60,8 @@ def read_files(folder: Directory) -> VersionFiles:
     """
     state = read_state(folder)
     contents = {
-        name: folder.read(name, max_bytes=MAX_BYTES[name]) for name in (CONFIG, MODEL, TRAINER)
+        name: folder.read(name, max_bytes=MAX_BYTES[name])
+        for name in (CONFIG, MODEL, TRAINER, KEYS)
     }
     for name in (CONFIG, MODEL):
         if contents[name] is None:
@@ -69,6 +73,7 @@ def read_files(folder: Directory) -> VersionFiles:
         model=cast(bytes, contents[MODEL]),
         trainer=contents[TRAINER],
         state=state,
+        keys=contents[KEYS],
     )
 
 

@@ -12,7 +12,17 @@ import pytest
 APP = Path(__file__).parents[2] / "app"
 
 _LEAVES = frozenset(
-    {"config", "settings", "types", "errors", "faults", "names", "registry", "telemetry"}
+    {
+        "config",
+        "errors",
+        "failpoints",
+        "faults",
+        "names",
+        "registry",
+        "settings",
+        "telemetry",
+        "types",
+    }
 )
 _BELOW_LAYERS = frozenset({"config", "errors", "registry"})
 _CODECS = _LEAVES | {"codecs"}
@@ -42,7 +52,10 @@ RULES: dict[str, Rule] = {
     "exchange": Rule(_CODECS | {"layers", "exchange"}, _HTTP),
     "service": Rule(_CODECS | {"engine", "storage", "exchange", "service"}, _HTTP | {"torch"}),
     "api": Rule(_CODECS | {"service", "api"}, frozenset({"torch"})),
-    "cli": Rule(_CODECS | {"api", "service", "main"}, frozenset({"torch", "fastapi"})),
+    "client": Rule(_CODECS | {"client"}, _DISK | frozenset({"torch", "fastapi", "uvicorn"})),
+    "cli": Rule(
+        _CODECS | {"api", "service", "main", "client", "cli"}, frozenset({"torch", "fastapi"})
+    ),
 }  # fmt: skip
 # Composition and the entry point put the rooms together.
 _FREE = {"main", "__main__", "__init__"}
@@ -67,6 +80,9 @@ SEEDED = {
     "codecs/json.py": "import torch",
     "codecs/npy.py": "from starlette.requests import Request",
     "exchange/state_dict.py": "from app.service import Service",
+    "client/verbs.py": "from app.api.codes import CODES",
+    "client/arrays.py": "import torch",
+    "cli/train.py": "from app.engine import Engine",
     "errors.py": "from app.codecs import CODECS",
     "types.py": "if TYPE_CHECKING:\n    from app.engine import Engine",
 }

@@ -42,8 +42,8 @@ def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -
 
 def test_the_lock_is_free_again_after_the_block(tmp_path: Path) -> None:
     for _ in range(2):
-        with lock(tmp_path):
-            pass
+        with lock(tmp_path) as is_writable:
+            assert is_writable
 
 
 def test_a_missing_directory_is_made(tmp_path: Path) -> None:

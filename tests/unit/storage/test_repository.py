@@ -12,13 +12,19 @@ import pytest
 from app.errors import ArtifactInvalid, Conflict, NotFound, TooLarge, Unacceptable
 from app.storage import Repository, version
 from app.storage.system import System
-from app.types import Store, VersionFiles
+from app.types import Retention, Store, VersionFiles
 from tests.unit.storage.examples import contents, version_files
+
+FILES = {"config.json", "model.safetensors", "trainer.safetensors", "keys.jsonl"}
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path)
+
+
+def bounds(checkpoints: int, num_bytes: int = 1 << 40, age_s: float = 1e9) -> Retention:
+    return Retention(checkpoints=checkpoints, num_bytes=num_bytes, age_s=age_s)
 
 
 def by_hand(folder: Path) -> Path:
@@ -39,7 +45,7 @@ def test_what_was_written_is_read_back(repository: Repository) -> None:
     files = store.read("news", 7)
     digests = files.state.pop("files")
     assert files == version_files(7)
-    assert set(digests) == {"config.json", "model.safetensors", "trainer.safetensors"}
+    assert set(digests) == FILES
 
 
 def test_state_keeps_every_kind_of_json_value(repository: Repository) -> None:
@@ -100,7 +106,7 @@ def test_a_name_that_is_not_a_model_name_reaches_no_path(repository: Repository,
         lambda: repository.newest(name),
         lambda: repository.write(name, 1, version_files(1)),
         lambda: repository.delete(name),
-        lambda: repository.retain(name, 2),
+        lambda: repository.retain(name, bounds(2)),
         lambda: repository.versions(name),
     ):
         with pytest.raises(Unacceptable, match="model name"):
@@ -109,7 +115,7 @@ def test_a_name_that_is_not_a_model_name_reaches_no_path(repository: Repository,
 
 def test_an_unknown_model_has_no_versions(repository: Repository) -> None:
     assert repository.versions("news") == []
-    assert repository.retain("news", 2) == []
+    assert repository.retain("news", bounds(2)) == []
     with pytest.raises(NotFound):
         repository.newest("news")
     with pytest.raises(NotFound):
@@ -136,7 +142,7 @@ def test_retention_removes_the_oldest_checkpoints_and_nothing_else(
     repository: Repository, origins: list[str], keep: int, removed: list[int]
 ) -> None:
     fill(repository, origins)
-    assert repository.retain("news", keep) == removed
+    assert repository.retain("news", bounds(keep)) == removed
     rest = [n for n in range(1, len(origins) + 1) if n not in removed]
     assert repository.versions("news") == rest
 
@@ -145,7 +151,7 @@ def test_retention_leaves_folders_made_by_hand(repository: Repository, tmp_path:
     by_hand(tmp_path / "news" / "1")
     for number in (2, 3, 4):
         repository.write("news", number, version_files(number))
-    assert repository.retain("news", 2) == [2]
+    assert repository.retain("news", bounds(2)) == [2]
     assert repository.versions("news") == [1, 3, 4]
 
 
@@ -154,10 +160,10 @@ def test_retention_waits_until_two_newer_checkpoints_can_be_read(
 ) -> None:
     fill(repository, ["checkpoint"] * 4)
     (tmp_path / "news" / "4" / "trainer.safetensors").write_bytes(b"damaged")
-    assert repository.retain("news", 2) == []
+    assert repository.retain("news", bounds(2)) == []
     repository.write("news", 5, version_files(5))
     repository.write("news", 6, version_files(6))
-    assert repository.retain("news", 2) == [1, 2, 3, 4]
+    assert repository.retain("news", bounds(2)) == [1, 2, 3, 4]
 
 
 def test_a_reader_never_sees_a_version_that_is_being_removed(
@@ -217,7 +223,7 @@ def test_an_odd_file_makes_its_version_invalid_and_the_one_before_it_serves(
     assert f"version 2 of 'mine': {reason.format(name)}" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "trainer.safetensors"])
+@pytest.mark.parametrize("name", sorted(FILES))
 def test_a_file_that_the_state_names_must_be_there(
     repository: Repository, tmp_path: Path, name: str
 ) -> None:
@@ -276,4 +282,4 @@ def test_state_json_is_readable_by_people_and_names_every_digest(
     document = json.loads((tmp_path / "news" / "1" / "state.json").read_bytes())
     assert document["origin"] == "checkpoint"
     assert all(len(digest) == 64 for digest in document["files"].values())
-    assert len(document["files"]) == 4
+    assert set(document["files"]) == FILES | {"state.json"}

@@ -1,7 +1,7 @@
 """Codecs: bytes to arrays and back, one file a media type, found by `CODECS[media_type]`."""
 
 from app.codecs.codec import CODECS, Body, BodySchema, Buffer, Codec, Encoding
-from app.codecs.digest import DIGEST_LENGTH, digest, short_digest
+from app.codecs.digest import DIGEST_LENGTH, digest, short_digest, state_digest
 from app.codecs.strict_json import parse_object
 from app.codecs.tensors import FILE_LIMITS, REQUEST_LIMITS, Limits, pack, unpack
 from app.registry import import_members
@@ -23,5 +23,6 @@ __all__ = [
     "pack",
     "parse_object",
     "short_digest",
+    "state_digest",
     "unpack",
 ]

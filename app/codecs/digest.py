@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from app.types import NamedArrays
+from app.types import NamedArrays, TrainerState
 
 DIGEST_LENGTH = 16
 
@@ -41,6 +41,12 @@ def digest(arrays: NamedArrays, scalars: Mapping[str, Any] | None = None) -> str
     if scalars is not None:
         hashed.update(_text(json.dumps(scalars, sort_keys=True, separators=(",", ":"))))
     return hashed.hexdigest()
+
+
+def state_digest(state: TrainerState) -> str:
+    """The digest of everything that learning needs: arrays, hyper-parameters, counters."""
+    counters = {"version": state.version, "step": state.step}
+    return digest(state.arrays, {**state.scalars, **counters})
 
 
 def short_digest(full: str) -> str:

@@ -4,33 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
+from app.training.learner import Learner
 from app.training.state import layer_tensors
 
 
-class Learner(Protocol):
-    """What a savepoint can be taken of.
-
-    Attributes:
-        layer: whose parameters and buffers change.
-        optimizer: of that layer.
-        version: rises by one for every accepted change of the weights.
-        step: optimizer updates behind the weights.
-    """
-
-    layer: nn.Module
-    optimizer: Optimizer
-    version: int
-    step: int
-
-
 class Savepoint:
-    """Parameters, buffers, optimizer state, hyper-parameters and counters as they were.
+    """Parameters, buffers, optimizer state, hyper-parameters, guards, counters as they were.
 
     Taking it again reuses its memory. Restoring writes into the live tensors, so that
     parameters keep their identity, and removes optimizer state that was not there (Adam's moments
@@ -55,6 +39,7 @@ class Savepoint:
             for parameter, entry in self._learner.optimizer.state.items()
         }
         self._groups = [_hyper_parameters(group) for group in self._learner.optimizer.param_groups]
+        self._guards = self._learner.guards.state
         self._version, self._step = self._learner.version, self._learner.step
 
     def tensors(self) -> Iterator[Tensor]:
@@ -77,6 +62,7 @@ class Savepoint:
             self._learner.optimizer.param_groups, self._groups, strict=True
         ):
             group.update(hyper_parameters)
+        self._learner.guards.state = self._guards
         self._learner.version, self._learner.step = self._version, self._step
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from itertools import chain
 from typing import Any, TypeAlias
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from app.config import OptimizerConfig
-from app.errors import ArtifactInvalid
-from app.training.guards import is_finite
+from app.config import ModelConfig, OptimizerConfig
+from app.training.guards.record import from_record, to_record
+from app.training.learner import Learner
+from app.training.losses import Loss
 from app.training.optimizers import build_optimizer, is_learning_rate, is_number
+from app.training.stored import StoredArrays, incompatible
 from app.types import Json, TrainerState
 
 # The optimizer's tensors, by parameter name and then by torch's own key.
@@ -26,46 +28,65 @@ def layer_tensors(layer: nn.Module) -> dict[str, Tensor]:
     return dict(chain(layer.named_parameters(), layer.named_buffers()))
 
 
-def to_state(layer: nn.Module, optimizer: Optimizer, *, version: int, step: int) -> TrainerState:
-    """Copy everything that learning needs to the host.
+def to_state(learner: Learner) -> TrainerState:
+    """Copy everything that learning needs to the host; see `live_state`."""
+    state = live_state(learner)
+    return replace(state, arrays={name: array.copy() for name, array in state.arrays.items()})
+
+
+def live_state(learner: Learner) -> TrainerState:
+    """Everything that learning needs, in the learner's own memory where that is the host's.
 
     Returns:
-        Arrays `layer.<raw name>` and `optimizer.<raw parameter name>.<key>`; scalars with the
-        optimizer's name and its groups, each with its hyper-parameters and parameter names.
+        Arrays `layer.<raw name>`, `optimizer.<raw parameter name>.<key>` and those of the guards;
+        scalars with the optimizer's name, its groups, each with its hyper-parameters and parameter
+        names, and what the guards remember.
     """
-    tensors = {f"layer.{name}": tensor for name, tensor in layer_tensors(layer).items()}
+    layer, optimizer = learner.layer, learner.optimizer
+    tensors, remembered = to_record(learner.guards.state)
+    tensors = {**tensors, **{f"layer.{n}": tensor for n, tensor in layer_tensors(layer).items()}}
     for name, entry in _moments(layer, optimizer).items():
         tensors |= {f"optimizer.{name}.{key}": tensor for key, tensor in entry.items()}
     return TrainerState(
-        version=version,
-        step=step,
-        arrays={
-            name: tensor.detach().to("cpu", copy=True).numpy() for name, tensor in tensors.items()
+        version=learner.version,
+        step=learner.step,
+        arrays={name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()},
+        scalars={
+            "optimizer": type(optimizer).__name__,
+            "groups": _groups(layer, optimizer),
+            **remembered,
         },
-        scalars={"optimizer": type(optimizer).__name__, "groups": _groups(layer, optimizer)},
     )
 
 
-def load_state(
-    state: TrainerState, layer: nn.Module, optimizer: Optimizer, config: OptimizerConfig
-) -> None:
-    """Put a state into a layer and its optimizer; all of it is checked before any of it is set.
+def load_state(state: TrainerState, learner: Learner, config: ModelConfig, loss: Loss) -> None:
+    """Put a state into a learner, all but its counters; it is checked before any of it is set.
 
     Hyper-parameters that are numbers come from the state, since they may have been changed after
     the config was written; everything else must be as the config has it.
 
+    Args:
+        state: as `to_state` made it.
+        learner: made from the same config.
+        config: what the learner is.
+        loss: the one that the config names.
+
     Raises:
         ArtifactInvalid: `artifact_incompatible`: names, shapes, dtypes or groups are not those of
-            this layer and optimizer, or a value is not finite.
+            this layer and optimizer, a value is not finite, or a counter out of range.
     """
-    left = dict(state.arrays)
+    if state.version < 1 or state.step < 0:
+        raise incompatible("a version below 1 or a step below 0")
+    layer, optimizer = learner.layer, learner.optimizer
+    stored = StoredArrays(state.arrays)
     weights = {
-        name: _take(left, f"layer.{name}", like=tensor)
+        name: stored.take_like(f"layer.{name}", tensor)
         for name, tensor in layer_tensors(layer).items()
     }
-    moments = _take_moments(left, layer, config)
-    if left:
-        raise _incompatible(f"{len(left)} arrays that this layer and optimizer do not have")
+    moments = _take_moments(stored, layer, config.optimizer)
+    device = next(layer.parameters()).device
+    remembered = from_record(stored, state.scalars, config, loss, device)
+    stored.check_all_taken()
     groups = _merged_groups(state.scalars, layer, optimizer)
     with torch.no_grad():
         for name, tensor in layer_tensors(layer).items():
@@ -76,6 +97,7 @@ def load_state(
             optimizer.state[parameter] = moments[name]
     for group, hyper_parameters in zip(optimizer.param_groups, groups, strict=True):
         group.update(hyper_parameters)
+    learner.guards.state = remembered
 
 
 def _moments(layer: nn.Module, optimizer: Optimizer) -> Moments:
@@ -99,16 +121,14 @@ def _groups(layer: nn.Module, optimizer: Optimizer) -> list[Json]:
     ]
 
 
-def _take_moments(
-    left: dict[str, NDArray[Any]], layer: nn.Module, config: OptimizerConfig
-) -> Moments:
-    """Move the optimizer's tensors out of `left`: all of a parameter's, or none before a step."""
+def _take_moments(stored: StoredArrays, layer: nn.Module, config: OptimizerConfig) -> Moments:
+    """The optimizer's tensors: all of a parameter's, or none before a step."""
     fresh, stepped = _templates(layer, config)
     moments: Moments = {}
     for name, entry in stepped.items():
-        if name in fresh or any(f"optimizer.{name}.{key}" in left for key in entry):
+        if name in fresh or any(f"optimizer.{name}.{key}" in stored for key in entry):
             moments[name] = {
-                key: _take(left, f"optimizer.{name}.{key}", like=tensor)
+                key: stored.take_like(f"optimizer.{name}.{key}", tensor)
                 for key, tensor in entry.items()
             }
     return moments
@@ -125,32 +145,15 @@ def _templates(layer: nn.Module, config: OptimizerConfig) -> tuple[Moments, Mome
     return fresh, _moments(scratch, optimizer)
 
 
-def _take(left: dict[str, NDArray[Any]], name: str, *, like: Tensor) -> Tensor:
-    """Move one array out of `left`, as a tensor of its own memory on the device of `like`."""
-    if name not in left:
-        raise _incompatible(f"no array {name}")
-    array = left.pop(name)
-    dtype = str(like.dtype).removeprefix("torch.")
-    if (array.dtype.name, array.shape) != (dtype, tuple(like.shape)):
-        raise _incompatible(
-            f"{name} of {array.dtype.name} {list(array.shape)}, "
-            f"where {dtype} {list(like.shape)} belongs"
-        )
-    tensor = torch.tensor(array, device=like.device)
-    if not is_finite([tensor]):
-        raise _incompatible(f"a value in {name} that is not finite")
-    return tensor
-
-
 def _merged_groups(scalars: Json, layer: nn.Module, optimizer: Optimizer) -> list[Json]:
     """Each group's hyper-parameters as the state has them, when they fit this optimizer's."""
     saved: Any = scalars.get("groups")
     if scalars.get("optimizer") != type(optimizer).__name__:
-        raise _incompatible(f"the state of another optimizer than {type(optimizer).__name__}")
+        raise incompatible(f"the state of another optimizer than {type(optimizer).__name__}")
     if not _is_like(saved, _groups(layer, optimizer)):
-        raise _incompatible("other parameter groups or arguments than the config's")
+        raise incompatible("other parameter groups or arguments than the config's")
     if not all(is_learning_rate(group["lr"]) for group in saved):
-        raise _incompatible("a learning rate out of range")
+        raise incompatible("a learning rate out of range")
     return [
         {k: tuple(v) if isinstance(v, list) else v for k, v in group.items() if k != "parameters"}
         for group in saved
@@ -172,11 +175,3 @@ def _is_like(saved: object, live: object) -> bool:
             isinstance(saved, list) and len(saved) == len(live) and all(map(_is_like, saved, live))
         )
     return type(saved) is type(live) and saved == live
-
-
-def _incompatible(found: str) -> ArtifactInvalid:
-    return ArtifactInvalid(
-        f"expected the trainer state of this model's layer and optimizer, found {found}; "
-        "nothing was loaded",
-        code="artifact_incompatible",
-    )

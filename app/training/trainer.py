@@ -1,53 +1,48 @@
-"""The trainer: the one mutable copy of a model, and what one train step does to it."""
+"""The trainer: the one mutable copy of a model, and every change that can be made to it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+from app.codecs import state_digest
 from app.config import ModelConfig
-from app.errors import ArtifactInvalid, PreconditionFailed
-from app.layers import assign, build, folded, retract_
-from app.training.batch import TensorBatch, to_tensors
-from app.training.guards import (
-    check_gradients,
-    check_loss,
-    check_optimizer_state,
-    check_weights,
-)
-from app.training.losses import Loss, build_loss, check_batch
+from app.errors import PreconditionFailed
+from app.layers import build, folded
+from app.training.batch import to_tensors
+from app.training.changes import configure, fit, replace_weights, roll_back, set_weights
+from app.training.guards import Guards
+from app.training.losses import build_loss, check_batch
 from app.training.optimizers import build_optimizer
 from app.training.savepoint import Savepoint
-from app.training.state import load_state, to_state
-from app.types import FloatArray, NamedArrays, TrainerState, TrainStep
+from app.training.state import live_state, load_state, to_state
+from app.training.step import StepOutcome, take_step
+from app.types import (
+    ChangeRequest,
+    Configure,
+    Fit,
+    FloatArray,
+    NamedArrays,
+    Replace,
+    Rollback,
+    Serve,
+    TrainerState,
+    TrainStep,
+)
+
+__all__ = ["StepOutcome", "Trainer"]
 
 _CPU = torch.device("cpu")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepOutcome:
-    """What an accepted step did.
-
-    Attributes:
-        loss: before the update.
-        grad_norm: Euclidean norm of all gradients together.
-        learning_rates: one for each parameter group.
-        rows: how many vectors the batch held.
-    """
-
-    loss: float
-    grad_norm: float
-    learning_rates: tuple[float, ...]
-    rows: int
-
-
 class Trainer:
-    """Layer, optimizer and counters of one model; one thread at a time may use it.
+    """Layer, optimizer, guards and counters of one model; one thread at a time may use it.
 
     A step is what a plain PyTorch loop does, with the same bits: forward, `loss.backward()`,
-    `optimizer.step()`. A step that raises leaves everything as it was.
+    `optimizer.step()`. A change that raises leaves everything as it was.
 
     Args:
         config: what the model is; its seed alone decides the initial weights.
@@ -55,7 +50,7 @@ class Trainer:
         sample: hidden states (rows, input_size) for an initialiser that starts from data.
 
     Attributes:
-        version: starts at 1, and rises by one for every accepted step.
+        version: starts at 1, and rises by one for every accepted change of the weights.
         step: optimizer updates behind the weights.
 
     Raises:
@@ -77,39 +72,48 @@ class Trainer:
         self.step = 0
         self._device = device
         self._loss = build_loss(config.loss)
+        self.guards = Guards(config.guards, self._loss)
         self._undo = Savepoint(self)
 
-    def train(self, step: TrainStep) -> StepOutcome:
-        """Apply one train step.
+    def apply(self, request: ChangeRequest) -> StepOutcome | None:
+        """Make one change; tells what a step did, and nothing for the other kinds.
 
         Raises:
             PreconditionFailed: `version_mismatch`.
-            ConfigInvalid: the step names a loss that does not exist.
+            ConfigInvalid: the change names something that does not exist, or a value out of range.
+            ArtifactInvalid: given weights or a given state are not this model's.
             Unacceptable, TooLarge: the batch does not fit the loss.
-            StepRejected: loss, gradient, weights or moments would not be finite.
+            StepRejected: a guard refused the step.
         """
-        if step.if_version is not None and step.if_version != self.version:
-            raise PreconditionFailed(
-                "version_mismatch",
-                f"the model is at version {self.version}, not at the one that the step expects; "
-                "read its state and decide again",
-            )
-        loss = self._loss if step.loss is None else build_loss(step.loss)
-        n_components = self.config.n_components
-        assert n_components is not None, "build refuses a config without it"
-        check_batch(loss, step.batch, n_components)
-        batch = to_tensors(step.batch, self._device)
-        self._undo.take()
-        try:
-            return self._update(loss, batch)
-        except BaseException:
-            self._undo.restore()
-            raise
-        finally:
-            self.optimizer.zero_grad(set_to_none=True)
+        with self._all_or_nothing(request):
+            match request:
+                case TrainStep():
+                    return self._take(request)
+                case Rollback():
+                    roll_back(self, request, self.config, self._loss)
+                case Replace():
+                    replace_weights(self, request, self.config)
+                case Fit():
+                    fit(self, request, self.config)
+                case Configure():
+                    configure(self, request)
+                case Serve():
+                    pass  # which version is served changes nothing of what learns
+        return None
+
+    def train(self, step: TrainStep) -> StepOutcome:
+        """Apply one train step; see `apply`."""
+        outcome = self.apply(step)
+        assert outcome is not None, "a step tells what it did"
+        return outcome
+
+    @property
+    def learning_rates(self) -> tuple[float, ...]:
+        """Of each parameter group, as the next step would use them."""
+        return tuple(group["lr"] for group in self.optimizer.param_groups)
 
     def savepoint(self) -> Savepoint:
-        """A savepoint taken now, for undoing several steps at once; it may be taken again."""
+        """A savepoint taken now, for undoing several changes at once; it may be taken again."""
         return Savepoint(self)
 
     def serving(self) -> dict[str, Tensor]:
@@ -117,16 +121,20 @@ class Trainer:
         return folded(self.layer)
 
     def assign(self, tensors: NamedArrays) -> None:
-        """Set the weights from plain tensors; counters and optimizer state stay.
+        """Set the weights from plain tensors; counters, optimizer state and guards stay.
 
         Raises:
             ArtifactInvalid: the tensors do not fit the layer; nothing was set.
         """
-        assign(self.layer, {name: torch.tensor(array) for name, array in tensors.items()})
+        set_weights(self, tensors)
 
     def state(self) -> TrainerState:
         """Everything that learning needs, copied to the host."""
-        return to_state(self.layer, self.optimizer, version=self.version, step=self.step)
+        return to_state(self)
+
+    def state_digest(self) -> str:
+        """The digest of `state()`, without the copy."""
+        return state_digest(live_state(self))
 
     def restore(self, state: TrainerState) -> None:
         """Continue from a state as if training had never stopped.
@@ -134,28 +142,35 @@ class Trainer:
         Raises:
             ArtifactInvalid: `artifact_incompatible`; nothing was loaded.
         """
-        if state.version < 1 or state.step < 0:
-            raise ArtifactInvalid(
-                "expected a version of at least 1 and a step of at least 0; nothing was loaded",
-                code="artifact_incompatible",
-            )
-        load_state(state, self.layer, self.optimizer, self.config.optimizer)
+        load_state(state, self, self.config, self._loss)
         self.version, self.step = state.version, state.step
 
-    def _update(self, loss: Loss, batch: TensorBatch) -> StepOutcome:
-        value = loss(batch, self.layer(batch.hidden_states), self.layer)
-        loss_value = check_loss(value)
-        value.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        grad_norm = check_gradients(self.layer)
-        self.optimizer.step()
-        retract_(self.layer)
-        check_weights(self.layer)
-        check_optimizer_state(self.optimizer)
-        self.version += 1
-        self.step += 1
-        return StepOutcome(
-            loss=loss_value,
-            grad_norm=grad_norm,
-            learning_rates=tuple(group["lr"] for group in self.optimizer.param_groups),
-            rows=batch.rows,
+    @contextmanager
+    def _all_or_nothing(self, request: ChangeRequest) -> Iterator[None]:
+        if request.if_version is not None and request.if_version != self.version:
+            raise PreconditionFailed(
+                "version_mismatch",
+                f"the model is at version {self.version}, not at the one that the request "
+                "expects; read its state and decide again",
+            )
+        self._undo.take()
+        try:
+            yield
+        except BaseException:
+            self._undo.restore()
+            raise
+        finally:
+            self.optimizer.zero_grad(set_to_none=True)
+
+    def _take(self, step: TrainStep) -> StepOutcome:
+        loss = self._loss if step.loss is None else build_loss(step.loss)
+        n_components = self.config.n_components
+        assert n_components is not None, "build refuses a config without it"
+        check_batch(loss, step.batch, n_components)
+        return take_step(
+            self,
+            loss,
+            to_tensors(step.batch, self._device),
+            loss_name=(step.loss or self.config.loss).type,
+            is_watched=loss == self._loss,
         )

@@ -31,6 +31,7 @@ def make_config(
     *,
     bias: bool = False,
     parametrization: str = "none",
+    guards: dict[str, Any] | None = None,
 ) -> ModelConfig:
     layer = {"type": "QRReduction", "n_components": N_COMPONENTS, "bias": bias}
     return parse_config(
@@ -40,6 +41,7 @@ def make_config(
             "loss": loss,
             "optimizer": {"type": "Adam", "lr": 1e-2} if optimizer is None else optimizer,
             "seed": 5,
+            "guards": guards or {},
         }
     )
 

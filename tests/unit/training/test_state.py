@@ -11,6 +11,7 @@ import pytest
 
 from app.errors import ArtifactInvalid
 from app.layers import PARAMETRIZATIONS
+from app.training.guards import GuardState
 from app.training.optimizers import OPTIMIZERS
 from app.training.trainer import Trainer
 from app.types import TrainerState
@@ -81,12 +82,29 @@ def test_another_process_continues_bit_for_bit(tmp_path: Any) -> None:
 def test_names_are_flat_and_scalars_are_json() -> None:
     state = train(Trainer(make_config(parametrization="none")), range(3)).state()
     moments = {f"optimizer.Q_reduced.{key}" for key in ("exp_avg", "exp_avg_sq", "step")}
-    assert set(state.arrays) == {"layer.Q_reduced"} | moments
+    canary = {f"guards.canary.{key}" for key in ("hidden_states", "sample_weights")}
+    assert set(state.arrays) == {"layer.Q_reduced"} | moments | canary
     assert (state.version, state.step) == (4, 3)
     (group,) = state.scalars["groups"]
     wanted = {"parameters": ["Q_reduced"], "lr": 1e-2, "betas": [0.9, 0.999]}
     assert {key: group[key] for key in wanted} == wanted
     assert json.loads(json.dumps(state.scalars)) == state.scalars
+
+
+def test_a_model_that_was_never_trained_has_the_state_that_it_had_before_there_were_guards() -> (
+    None
+):
+    state = Trainer(make_config()).state()
+    assert (set(state.arrays), set(state.scalars)) == ({"layer.Q_reduced"}, {"optimizer", "groups"})
+
+
+def test_state_from_before_there_were_guards_is_continued_with_fresh_ones() -> None:
+    trainer = train(Trainer(make_config()), range(3))
+    old = _without("guards.")(trainer.state())
+    scalars = {name: value for name, value in old.scalars.items() if name != "guards"}
+    trainer.restore(replace(old, scalars=scalars))
+    assert trainer.guards.state == GuardState()
+    assert bits(trainer.state()) == bits(replace(old, scalars=scalars))
 
 
 def test_state_is_a_copy() -> None:
@@ -132,6 +150,19 @@ def _without(prefix: str) -> Any:
     )
 
 
+def _with_guards(**changes: Any) -> Any:
+    return lambda state: replace(
+        state, scalars={**state.scalars, "guards": state.scalars["guards"] | changes}
+    )
+
+
+_TOO_MANY = {
+    "guards.canary.hidden_states": np.ones((65, 24), np.float32),
+    "guards.canary.sample_weights": np.ones(65, np.float32),
+}
+_ANCHOR = {"first": 1.0, "best": 1.0, "age": 0}
+
+
 def _with_group(**changes: Any) -> Any:
     def change(state: TrainerState) -> TrainerState:
         (group,) = state.scalars["groups"]
@@ -171,6 +202,26 @@ WRONG = {
     "learning rate out of range": _with_group(lr=1e30),
     "NaN in betas": _with_group(betas=[0.9, float("nan")]),
     "third beta": _with_group(betas=[0.9, 0.9, 0.9]),
+    "guards of another kind": lambda state: replace(state, scalars={**state.scalars, "guards": 3}),
+    "unknown guard": _with_guards(other=1),
+    "baseline that is not finite": _with_guards(
+        baselines={"mse": {"loss": {"count": 1, "mean": float("inf"), "peak": 1.0}}}
+    ),
+    "negative count": _with_guards(baselines={"mse": {"loss": {"count": -1}}}),
+    "canary of other rows": _with_guards(rows=3),
+    "canary of more rows than the config's": lambda state: _with_guards(rows=65)(
+        replace(state, arrays={**state.arrays, **_TOO_MANY})
+    ),
+    "anchor of an incomplete canary": _with_guards(anchor=_ANCHOR),
+    "NaN in the anchor": _with_guards(anchor=_ANCHOR | {"best": float("nan")}),
+    "canary without its weights": _without("guards.canary.sample_weights"),
+    "canary with targets": _with_array("guards.canary.targets", np.zeros((12, 6), np.float32)),
+    "canary of another width": _with_array(
+        "guards.canary.hidden_states", np.zeros((12, 25), np.float32)
+    ),
+    "NaN in the canary": _with_array(
+        "guards.canary.hidden_states", np.full((12, 24), np.nan, np.float32)
+    ),
     "version 0": lambda state: replace(state, version=0),
     "negative step": lambda state: replace(state, step=-1),
 }

@@ -1,4 +1,4 @@
-"""Guards: a step that would leave anything non-finite behind is refused.
+"""A step that would leave anything non-finite behind is refused.
 
 Checks that look sufficient and are not: a finite loss with an overflowed gradient; finite weights
 with an infinite second moment, after which Adam never moves again. So all four are looked at.

@@ -1,0 +1,97 @@
+"""What the guards remember, as named tensors and JSON, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from app.config import ModelConfig
+from app.training.batch import TensorBatch
+from app.training.guards.baseline import Baselines
+from app.training.guards.canary import Anchor, Canary
+from app.training.guards.guards import GuardState
+from app.training.losses import Loss
+from app.training.stored import StoredArrays, incompatible
+from app.types import Json
+
+_PREFIX = "guards.canary."
+
+
+class _Scalars(BaseModel):
+    """The JSON half of the record.
+
+    Attributes:
+        baselines: by the name of the loss.
+        rows: how many the canary has so far.
+        anchor: as in `Canary`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    baselines: dict[str, Baselines]
+    rows: int = Field(ge=0)
+    anchor: Anchor | None
+
+
+def to_record(state: GuardState) -> tuple[Mapping[str, Tensor], Json]:
+    """Tensors `guards.canary.…` and the scalar `guards`; neither before the first step.
+
+    So a model that was never trained has the record that it had before there were guards.
+    """
+    if not state.baselines:
+        return {}, {}
+    rows = state.canary.rows
+    scalars = _Scalars(
+        baselines=dict(state.baselines), rows=rows.rows if rows else 0, anchor=state.canary.anchor
+    )
+    return _tensors(rows), {"guards": scalars.model_dump(mode="json")}
+
+
+def from_record(
+    stored: StoredArrays, scalars: Json, config: ModelConfig, loss: Loss, device: torch.device
+) -> GuardState:
+    """What `to_record` was made of; a record without guards is one from before the first step.
+
+    Raises:
+        ArtifactInvalid: `artifact_incompatible`.
+    """
+    if "guards" not in scalars:
+        return GuardState()
+    try:
+        found = _Scalars.model_validate(scalars["guards"])
+    except ValidationError:
+        raise incompatible("guards that cannot be understood") from None
+    wanted = config.guards.canary.rows
+    if found.rows > wanted or (found.anchor is not None and found.rows != wanted):
+        raise incompatible(f"a canary of {found.rows} rows, where the config says {wanted}")
+    rows = _take_rows(stored, found.rows, config, loss, device) if found.rows else None
+    return GuardState(found.baselines, Canary(rows, found.anchor))
+
+
+def _tensors(rows: TensorBatch | None) -> dict[str, Tensor]:
+    if rows is None:
+        return {}
+    fields = {
+        "hidden_states": rows.hidden_states,
+        "targets": rows.targets,
+        "sample_weights": rows.sample_weights,
+    }
+    return {f"{_PREFIX}{name}": tensor for name, tensor in fields.items() if tensor is not None}
+
+
+def _take_rows(
+    stored: StoredArrays, rows: int, config: ModelConfig, loss: Loss, device: torch.device
+) -> TensorBatch:
+    assert config.n_components is not None, "build refuses a config without it"
+
+    def take(name: str, *shape: int) -> Tensor:
+        return stored.take(f"{_PREFIX}{name}", torch.float32, shape, device)
+
+    return TensorBatch(
+        hidden_states=take("hidden_states", rows, config.input_size),
+        targets=take("targets", rows, config.n_components) if "targets" in loss.needs else None,
+        sample_weights=take("sample_weights", rows) if "sample_weights" in loss.accepts else None,
+    )

@@ -15,6 +15,7 @@ from app.errors import StartupError, Unacceptable
 from app.exchange import ImportedLayer
 from app.names import check_model_name
 from app.service import Service
+from app.service.recovery import Recovered
 from app.settings import Settings
 from app.storage.lock import lock
 from app.storage.repository import Repository
@@ -55,12 +56,27 @@ def import_layer(settings: Settings, path: Path, name: str) -> ImportedLayer:
         return _build_service(settings, resources).models.import_file(path, name)
 
 
+def examine_model(settings: Settings, name: str) -> Recovered:
+    """How far a model can be had; changes nothing."""
+    with ExitStack() as resources:
+        return _build_service(settings, resources).models.examine(name)
+
+
+def repair_model(settings: Settings, name: str) -> Recovered:
+    """Let a damaged model go on from its last good state."""
+    with ExitStack() as resources:
+        return _build_service(settings, resources).models.repair(name)
+
+
 def _build_service(settings: Settings, resources: ExitStack) -> Service:
     device = choose_device(settings.device)
-    resources.enter_context(lock(settings.models_dir))
+    is_writable = resources.enter_context(lock(settings.models_dir))
     repository = Repository(settings.models_dir)
-    repository.sweep()
-    return Service(Engine(device, settings), repository, settings)
+    if is_writable:
+        repository.sweep()
+    else:
+        log.warning("the models directory cannot be written: serving only, no training")
+    return Service(Engine(device, settings), repository, settings, is_writable=is_writable)
 
 
 def _check_default_model(name: str) -> None:

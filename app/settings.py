@@ -58,8 +58,35 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="write a checkpoint when steps are that old, in seconds",
     )
+    checkpoint_every_bytes: int = Field(
+        256 << 20, ge=1 << 20, description="write a checkpoint when the journal is that large"
+    )
     retain_checkpoints: int = Field(
         4, ge=2, description="checkpoints kept, a model; initial and imported versions always are"
+    )
+    retain_bytes: int = Field(
+        8 << 30, ge=1, description="most bytes of all versions of a model; the two newest stay"
+    )
+    retain_s: float = Field(
+        30 * 86_400.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="oldest checkpoint kept, in seconds of serving; the two newest stay",
+    )
+    idempotency_window_s: float = Field(
+        86_400.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="an Idempotency-Key is remembered so long, in seconds of serving",
+    )
+    idempotency_keys: int = Field(
+        100_000, ge=1, description="so many of the newest keys are remembered for longer, a model"
+    )
+    idempotency_keys_max: int = Field(
+        1_000_000, ge=1, description="most keys remembered, a model, however young"
+    )
+    allow_divergent_replay: bool = Field(
+        False, description="recover also when that gives other bits than before; says so"
     )
     drain_timeout_s: float = Field(
         30.0,

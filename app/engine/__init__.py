@@ -3,6 +3,18 @@
 from app.engine.admission import Admission, Ticket
 from app.engine.device import ChosenDevice, choose_device
 from app.engine.engine import Engine
+from app.engine.jobs import Job, Line
 from app.engine.live import LiveModel
+from app.engine.replay import Past
 
-__all__ = ["Admission", "ChosenDevice", "Engine", "LiveModel", "Ticket", "choose_device"]
+__all__ = [
+    "Admission",
+    "ChosenDevice",
+    "Engine",
+    "Job",
+    "Line",
+    "LiveModel",
+    "Past",
+    "Ticket",
+    "choose_device",
+]

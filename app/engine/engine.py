@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
+from app import __version__
 from app.config import ModelConfig
 from app.engine.admission import Admission, Ticket
 from app.engine.device import ChosenDevice
@@ -17,7 +18,16 @@ from app.engine.snapshot import Snapshot, to_arrays
 from app.errors import ConfigInvalid, Conflict
 from app.settings import Settings
 from app.training.trainer import Trainer
-from app.types import Batch, Checkpoint, Commit, FloatArray, NamedArrays, TrainStep
+from app.types import (
+    Batch,
+    Checkpoint,
+    Commit,
+    FloatArray,
+    Json,
+    NamedArrays,
+    TrainerState,
+    TrainStep,
+)
 
 # Below this many multiply-adds a product costs less than the hop to another thread (measured:
 # about 0.3 ms on one core), so it runs on the event loop.
@@ -64,25 +74,42 @@ class Engine:
             trainer=trainer.state(),
         )
 
-    def start(self, name: str, checkpoint: Checkpoint, commit: Commit) -> LiveModel:
-        """Bring a model to life from a checkpoint; it serves and trains from there.
+    def prepare(self, name: str, checkpoint: Checkpoint) -> LiveModel:
+        """A model in memory as its checkpoint has it; nobody sees it before `start`."""
+        trainer = self._trainer(checkpoint)
+        return LiveModel(name, checkpoint.config, trainer, self.snapshot(name, checkpoint))
+
+    def start(self, live: LiveModel, commit: Commit) -> None:
+        """Bring a prepared model to life; it serves and trains from now on.
 
         Raises:
             Conflict: a model of that name is live already.
         """
-        if name in self.models:
-            raise Conflict("model_exists", f"model {name!r} exists already")
-        trainer = Trainer(_drawn_cheaply(checkpoint.config), device=self.device.torch)
-        if checkpoint.trainer is not None:
-            trainer.restore(checkpoint.trainer)
-        else:
-            trainer.assign(checkpoint.serving)
-            trainer.version = checkpoint.version
-        live = LiveModel(name, checkpoint.config, trainer, self.snapshot(name, checkpoint))
+        if live.name in self.models:
+            raise Conflict("model_exists", f"model {live.name!r} exists already")
         limits = self._settings
         live.start(commit, queue_size=limits.train_queue, group_size=limits.train_group)
-        self.models[name] = live
-        return live
+        self.models[live.name] = live
+
+    def state_of(self, checkpoint: Checkpoint) -> TrainerState:
+        """The trainer's state behind a checkpoint; fresh where the folder has none."""
+        return checkpoint.trainer or self._trainer(checkpoint).state()
+
+    def environment(self, config: ModelConfig) -> Json:
+        """What the bits of a train step depend on beside state and batch.
+
+        Measured: threads, CPU capability and fused optimizers change bits.
+        Source: docs.pytorch.org, notes/randomness: nothing is promised across releases or devices.
+        """
+        return {
+            "slimvec": __version__,
+            "torch": str(torch.__version__),
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "threads": torch.get_num_threads(),
+            "device": self.device.name,
+            "dtype": "float32",
+            "optimizer": config.optimizer.model_dump(mode="json"),
+        }
 
     def snapshot(self, name: str, checkpoint: Checkpoint) -> Snapshot:
         """An inference copy of a checkpoint's weights on the device."""
@@ -117,6 +144,15 @@ class Engine:
         self._large.shutdown(wait=False)
         for live in self.models.values():
             live.close(timeout_s)
+
+    def _trainer(self, checkpoint: Checkpoint) -> Trainer:
+        trainer = Trainer(_drawn_cheaply(checkpoint.config), device=self.device.torch)
+        if checkpoint.trainer is not None:
+            trainer.restore(checkpoint.trainer)
+        else:
+            trainer.assign(checkpoint.serving)
+            trainer.version = checkpoint.version
+        return trainer
 
     def _to_device(self, arrays: NamedArrays) -> Mapping[str, torch.Tensor]:
         device = self.device.torch

@@ -1,16 +1,23 @@
-"""A live model: the newest snapshot that readers take, and the worker that makes the next one."""
+"""A live model: the snapshots that readers take, and the worker that makes the next one."""
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from typing import TypeVar
 
 from app.config import ModelConfig
+from app.engine.jobs import Job
+from app.engine.replay import Past, repeat
 from app.engine.snapshot import Snapshot, to_arrays
 from app.engine.worker import TrainerWorker
 from app.errors import SlimvecError
+from app.failpoints import reach
 from app.training.trainer import Trainer
-from app.types import Checkpoint, Commit, StepAnswer, TrainerState, TrainStep
+from app.types import ChangeAnswer, Checkpoint, Commit, Serve, Serving, TrainerState
+
+T = TypeVar("T")
 
 _PINNED_KEPT = 4
 
@@ -18,31 +25,75 @@ _PINNED_KEPT = 4
 class LiveModel:
     """One model in memory.
 
-    Readers take `snapshot` by reference and keep it for the whole request, so a vector is made by
-    exactly one version. The worker replaces the reference; it never changes a snapshot.
+    Readers take a snapshot by reference and keep it for the whole request, so a vector is made by
+    exactly one version. The worker replaces the references; it never changes a snapshot.
 
     Attributes:
         name: the model's name.
         config: what the model is.
         snapshot: the newest published version.
+        serving: which version unpinned requests get.
+        served: the snapshot of that version.
         counters: what the model did since the start, for `GET /models/{m}`.
+        is_divergent: whether its replay gave other bits than the first time.
     """
 
     def __init__(self, name: str, config: ModelConfig, trainer: Trainer, first: Snapshot) -> None:
         self.name = name
         self.config = config
         self.snapshot = first
+        self.serving: Serving = "live"
+        self.served = first
         self.counters: Counter[str] = Counter()
+        self.is_divergent = False
         self._dtype = first.dtype
         self._trainer = trainer
         self._worker: TrainerWorker | None = None
         self._pinned: OrderedDict[int, Snapshot] = OrderedDict()
 
+    # Before the start
+
+    def replay(self, past: Iterable[Past], *, allow_divergent: bool) -> Past | None:
+        """Repeat what came after the checkpoint; returns the first change that gave other bits.
+
+        It stops there, unless `allow_divergent`: then it goes on, and the last version gets a
+        number of its own, because these bits were never served under the old one.
+
+        Raises:
+            ArtifactInvalid: a change cannot be made again.
+        """
+        divergent: Past | None = None
+        for change in past:
+            reach("recover.mid_replay")
+            if not repeat(self._trainer, change) and divergent is None:
+                divergent = change
+                if not allow_divergent:
+                    return divergent
+            if isinstance(change.request, Serve):
+                self.serving = change.request.version
+        if divergent is not None:
+            self._trainer.version += 1
+            self.is_divergent = True
+        if self._trainer.version != self.snapshot.stamp.version:
+            self._publish(self._take_snapshot(self._trainer))
+        return divergent
+
+    def renumber(self, version: int) -> None:
+        """Call the newest weights by a number that was never given out."""
+        self._trainer.version = version
+        self._publish(self._take_snapshot(self._trainer))
+
+    def prepared(self, beside: Callable[[int], T]) -> tuple[Checkpoint, T]:
+        """The version as it is before the start; see `checkpoint`."""
+        return self._take_checkpoint(self._trainer, beside)
+
     def start(self, commit: Commit, *, queue_size: int, group_size: int) -> None:
-        """Begin to accept train steps."""
+        """Begin to accept changes."""
         self._worker = TrainerWorker(
             self.name,
             self._trainer,
+            self.snapshot,
+            self.serving,
             take_snapshot=self._take_snapshot,
             publish=self._publish,
             commit=commit,
@@ -50,24 +101,48 @@ class LiveModel:
             group_size=group_size,
         )
 
-    def train(self, step: TrainStep) -> Future[StepAnswer]:
-        """Queue a step; see `TrainerWorker.submit`."""
-        return self._running.submit(step)
+    # Changes
 
-    def checkpoint(self) -> Future[Checkpoint]:
-        """The newest version, whole, taken between two groups of steps."""
-        return self._running.ask(self._take_checkpoint)
+    def submit(self, job: Job) -> Future[ChangeAnswer]:
+        """Queue a change; see `TrainerWorker.submit`."""
+        return self._running.submit(job)
 
-    def state(self) -> Future[TrainerState]:
-        """The trainer's state, taken between two groups of steps."""
-        return self._running.ask(Trainer.state)
+    def serve(self, version: Serving, snapshot: Snapshot | None) -> None:
+        """Let unpinned requests have this snapshot; without one, the newest."""
+        self.serving = version
+        self.served = snapshot or self.snapshot
+
+    def stop_training(self, reason: SlimvecError) -> None:
+        """Accept no more changes; reads go on."""
+        self._running.stop(reason)
+
+    @property
+    def training_stopped(self) -> SlimvecError | None:
+        """Why no change is accepted, if so."""
+        return self._running.stopped
+
+    def checkpoint(self, beside: Callable[[int], T]) -> Future[tuple[Checkpoint, T]]:
+        """The newest version, whole, taken between two groups of changes.
+
+        Args:
+            beside: called with that version at the same moment, in the trainer's thread.
+        """
+        return self._running.ask(lambda trainer: self._take_checkpoint(trainer, beside))
+
+    def ask(self, question: Callable[[], T]) -> Future[T]:
+        """Whatever must be read between two groups of changes."""
+        return self._running.ask(lambda _: question())
+
+    def state(self) -> Future[tuple[TrainerState, str, tuple[float, ...]]]:
+        """The trainer's state, its digest and learning rates, between two groups of changes."""
+        return self._running.ask(lambda t: (t.state(), t.state_digest(), t.learning_rates))
 
     def settled(self) -> Future[None]:
-        """Resolved when every step accepted so far is answered."""
+        """Resolved when every change accepted so far is answered."""
         return self._running.ask(lambda _: None)
 
     def reject_waiting(self, reason: SlimvecError) -> None:
-        """Answer every step that has not begun with this error."""
+        """Answer every change that has not begun with this error."""
         self._running.reject_waiting(reason)
 
     @property
@@ -76,13 +151,17 @@ class LiveModel:
         return self._running.is_closed
 
     def close(self, timeout_s: float) -> bool:
-        """Finish the accepted steps; whether they ended within the time."""
+        """Finish the accepted changes; whether they ended within the time."""
         return self._running.close(timeout_s)
+
+    # Pinned versions
 
     def pinned(self, version: int) -> Snapshot | None:
         """A retained version that is in memory already."""
         if version in self._pinned:
             self._pinned.move_to_end(version)
+        elif version == self.served.stamp.version:
+            return self.served
         return self._pinned.get(version)
 
     def pin(self, snapshot: Snapshot) -> None:
@@ -91,6 +170,11 @@ class LiveModel:
         while len(self._pinned) > _PINNED_KEPT:
             self._pinned.popitem(last=False)
 
+    def unpin(self, versions: Iterable[int]) -> None:
+        """Forget versions that are on disk no more."""
+        for version in versions:
+            self._pinned.pop(version, None)
+
     @property
     def _running(self) -> TrainerWorker:
         assert self._worker is not None, "start() comes before the first use"
@@ -98,17 +182,22 @@ class LiveModel:
 
     def _publish(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
+        if self.serving == "live":
+            self.served = snapshot
 
     def _take_snapshot(self, trainer: Trainer) -> Snapshot:
         stamp = (self.name, trainer.version, trainer.step)
         return Snapshot(*stamp, self.config, trainer.serving(), self._dtype)
 
-    def _take_checkpoint(self, trainer: Trainer) -> Checkpoint:
+    def _take_checkpoint(
+        self, trainer: Trainer, beside: Callable[[int], T]
+    ) -> tuple[Checkpoint, T]:
         # Between two groups the published snapshot and the trainer are at the same version.
-        return Checkpoint(
+        checkpoint = Checkpoint(
             config=self.config,
             version=trainer.version,
             digest=self.snapshot.stamp.digest,
             serving=to_arrays(self.snapshot.tensors),
             trainer=trainer.state(),
         )
+        return checkpoint, beside(trainer.version)

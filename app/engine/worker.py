@@ -1,64 +1,55 @@
-"""The trainer's thread: the one place where a model's weights change."""
+"""The trainer's thread: the one place where a model changes."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
-from dataclasses import dataclass
+from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
+from app.engine.group import Group
+from app.engine.jobs import Job, Question, refuse_all
 from app.engine.snapshot import Snapshot
-from app.errors import QueueFull, SlimvecError, Unavailable
-from app.training.trainer import StepOutcome, Trainer
-from app.types import Change, Commit, StepAnswer, TrainStep
+from app.errors import OutcomeUnknown, QueueFull, SlimvecError, Unavailable
+from app.failpoints import reach
+from app.training.trainer import Trainer
+from app.types import ChangeAnswer, Commit, Serving
 
 log = logging.getLogger("slimvec.trainer")
 
 T = TypeVar("T")
 
 _STOP = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Question(Generic[T]):
-    """A read of the trainer, answered between two groups of steps."""
-
-    ask: Callable[[Trainer], T]
-    answer: Future[T]
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """A step waiting to be applied."""
-
-    step: TrainStep
-    answer: Future[StepAnswer]
+_Waiting: TypeAlias = Job | Question[Any] | None
 
 
 class TrainerWorker:
-    """Owns one trainer; applies steps in the order in which they were accepted.
+    """Owns one trainer; makes changes in the order in which they were accepted.
 
-    A group of steps is computed on the private trainer, committed once, published by one reference
-    swap, and only then answered. A failing commit undoes the whole group.
+    A group of changes is computed on the private trainer, committed once, published by one
+    reference swap, and only then answered. A failing commit undoes the whole group; one that
+    leaves the outcome unknown ends all training until a restart.
 
     Args:
         model: the model's name.
         trainer: owned by this thread from now on.
+        first: what is published now.
+        serving: which version unpinned requests get now.
         take_snapshot: makes an immutable copy of the trainer's weights.
-        publish: takes the newest snapshot; called before any of its steps is answered.
+        publish: takes the newest snapshot; called before any change of the group is answered.
         commit: makes a group durable.
-        queue_size: most steps waiting.
-        group_size: most steps in one commit.
+        queue_size: most changes waiting.
+        group_size: most changes in one commit.
     """
 
     def __init__(
         self,
         model: str,
         trainer: Trainer,
+        first: Snapshot,
+        serving: Serving,
         *,
         take_snapshot: Callable[[Trainer], Snapshot],
         publish: Callable[[Snapshot], None],
@@ -69,48 +60,57 @@ class TrainerWorker:
         self._model = model
         self._trainer = trainer
         self._before = trainer.savepoint()
+        self._newest = first
+        self._serving = serving
         self._take_snapshot = take_snapshot
         self._publish = publish
         self._commit = commit
         self._group_size = group_size
         self._queue_size = queue_size
         self._room = Semaphore(queue_size)
-        self._inbox: SimpleQueue[_Step | _Question[Any] | None] = SimpleQueue()
+        self._inbox: SimpleQueue[_Waiting] = SimpleQueue()
         self._is_closed = False
         self._rejection: SlimvecError | None = None
+        self.stopped: SlimvecError | None = None
         self._thread = Thread(target=self._run, name=f"trainer-{model}", daemon=True)
         self._thread.start()
 
-    def submit(self, step: TrainStep) -> Future[StepAnswer]:
-        """Queue a step; the future is resolved after the step is committed and published.
+    def submit(self, job: Job) -> Future[ChangeAnswer]:
+        """Queue a change; its answer comes after it is committed and published.
 
         Raises:
-            QueueFull: as many steps as allowed are waiting; nothing was accepted.
-            Unavailable: the worker is closed.
+            QueueFull: as many changes as allowed are waiting; nothing was accepted.
+            Unavailable: the worker is closed, or training is stopped.
         """
+        if self.stopped is not None:
+            raise self.stopped
         if not self._room.acquire(blocking=False):
             raise QueueFull(
                 "queue_full",
-                f"{self._queue_size} train steps are waiting for model {self._model!r} already; "
+                f"{self._queue_size} changes are waiting for model {self._model!r} already; "
                 "nothing was accepted, try again shortly",
             )
-        job = _Step(step, Future())
         try:
             self._put(job)
         except Unavailable:
             self._room.release()
             raise
+        reach("queue.put")
         return job.answer
 
     def ask(self, question: Callable[[Trainer], T]) -> Future[T]:
         """Read the trainer between two groups, in the thread that owns it."""
-        job = _Question(question, Future())
+        job = Question(question, Future[T]())
         self._put(job)
         return job.answer
 
     def reject_waiting(self, reason: SlimvecError) -> None:
-        """Answer every step that has not begun with this error; the group in work is finished."""
+        """Answer every change that has not begun with this error; the group in work is finished."""
         self._rejection = reason
+
+    def stop(self, reason: SlimvecError) -> None:
+        """Accept no more changes, and say why; questions are answered still."""
+        self.stopped = self._rejection = reason
 
     @property
     def is_closed(self) -> bool:
@@ -125,7 +125,7 @@ class TrainerWorker:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _put(self, job: _Step | _Question[Any]) -> None:
+    def _put(self, job: Job | Question[Any]) -> None:
         if self._is_closed:
             raise Unavailable("draining", "the model is shutting down; nothing was accepted")
         self._inbox.put(job)
@@ -133,112 +133,68 @@ class TrainerWorker:
     def _run(self) -> None:
         job = self._inbox.get()
         while job is not _STOP:
-            if isinstance(job, _Question):
-                _answer(job, self._trainer)
+            if isinstance(job, Question):
+                job.put_to(self._trainer)
                 job = self._inbox.get()
             else:
                 job = self._run_group(job)
 
-    def _run_group(self, first: _Step) -> _Step | _Question[Any] | None:
-        """Apply the steps that wait together; returns the job after them.
+    def _run_group(self, first: Job) -> _Waiting:
+        """Make the changes that wait together; returns the job after them.
 
         Whoever is there already shares the commit; nobody waits for a timer.
         """
-        group = [first]
-        following: _Step | _Question[Any] | None
+        jobs = [first]
         while True:
             try:
                 following = self._inbox.get_nowait()
             except Empty:
-                self._apply(group)
+                self._apply(jobs)
                 return self._inbox.get()
-            if not isinstance(following, _Step) or len(group) == self._group_size:
-                self._apply(group)
+            if not isinstance(following, Job) or len(jobs) == self._group_size:
+                self._apply(jobs)
                 return following
-            group.append(following)
+            jobs.append(following)
 
-    def _apply(self, group: list[_Step]) -> None:
-        self._room.release(len(group))
+    def _apply(self, jobs: list[Job]) -> None:
+        self._room.release(len(jobs))
         try:
             self._before.take()
         except Exception as error:  # nothing was begun
-            _refuse(group, error)
+            refuse_all(jobs, error)
             return
+        group = Group(self._model, self._trainer, self._newest, self._serving, self._take_snapshot)
         try:
-            accepted, snapshot = self._compute(group)
-            if snapshot is None:
+            for job in jobs:
+                group.add(job, rejection=self._rejection)
+            if not group.changes:
                 return
-            changes = [Change(step=job.step, answer=answer) for job, answer in accepted]
-            self._commit(self._model, changes)
+            self._commit(group.changes)
         except Exception as error:  # every waiter is answered, and the thread lives on
             self._before.restore()
-            _refuse(group, error)
+            if isinstance(error, OutcomeUnknown):
+                self._stop_until_restart(error)
+            refuse_all(jobs, error)
             return
-        self._publish(snapshot)
-        for job, answer in accepted:
+        self._settle(group)
+
+    def _settle(self, group: Group) -> None:
+        reach("publish.before_swap")
+        if group.newest is not self._newest:
+            self._publish(group.newest)
+        self._newest, self._serving = group.newest, group.serving
+        for job, _ in group.accepted:
+            job.then()
+        reach("publish.after_swap")
+        for job, answer in group.accepted:
             job.answer.set_result(answer)
 
-    def _compute(
-        self, group: list[_Step]
-    ) -> tuple[list[tuple[_Step, StepAnswer]], Snapshot | None]:
-        """Every step of the group on the private trainer; the last one's snapshot."""
-        accepted: list[tuple[_Step, StepAnswer]] = []
-        snapshot: Snapshot | None = None
-        for job in group:
-            if (outcome := self._train(job)) is not None:
-                snapshot = self._take_snapshot(self._trainer)
-                accepted.append((job, self._answer(outcome, snapshot)))
-        return accepted, snapshot
-
-    def _train(self, job: _Step) -> StepOutcome | None:
-        """One step on the private trainer; a refused one is answered here and changes nothing."""
-        if not job.answer.set_running_or_notify_cancel():
-            return None  # the client had gone before its step was begun
-        try:
-            if self._rejection is not None:
-                raise self._rejection
-            return self._trainer.train(job.step)
-        except Exception as error:
-            job.answer.set_exception(_refusal(error))
-            return None
-
-    def _answer(self, outcome: StepOutcome, snapshot: Snapshot) -> StepAnswer:
-        rates = outcome.learning_rates
-        return StepAnswer(
-            model=self._model,
-            version=snapshot.stamp.version,
-            step=self._trainer.step,
-            update="gradient",
-            loss=outcome.loss,
-            grad_norm=outcome.grad_norm,
-            learning_rate=rates[0] if len(rates) == 1 else rates,
-            rows=outcome.rows,
-            digest=snapshot.stamp.digest,
+    def _stop_until_restart(self, error: OutcomeUnknown) -> None:
+        log.critical("training stopped: %s", error.detail, extra={"model": self._model})
+        self.stop(
+            Unavailable(
+                "storage_failed",
+                "the disk failed while a change was being made durable; training is stopped until "
+                "a restart, which finds out what is on disk; reads go on",
+            )
         )
-
-
-def _answer(question: _Question[T], trainer: Trainer) -> None:
-    if not question.answer.set_running_or_notify_cancel():
-        return
-    try:
-        question.answer.set_result(question.ask(trainer))
-    except Exception as error:
-        question.answer.set_exception(_refusal(error))
-
-
-def _refuse(group: list[_Step], error: Exception) -> None:
-    """Answer every step of the group that has no answer yet."""
-    refusal = _refusal(error)
-    for job in group:
-        with suppress(InvalidStateError):  # refused on its own before, or its client has gone
-            job.answer.set_exception(refusal)
-
-
-def _refusal(error: Exception) -> SlimvecError:
-    """What a waiter is told; a fault of ours is logged here, once, and stays inside."""
-    if isinstance(error, SlimvecError):
-        return error
-    if isinstance(error, MemoryError) or "allocate" in str(error):
-        return Unavailable("out_of_memory", "not enough memory for this step; nothing changed")
-    log.error("train step failed", exc_info=error)
-    return SlimvecError("internal", "the step failed by a fault of the server; nothing changed")

@@ -1,6 +1,33 @@
-"""Service: the verbs and their order: validate → compute → commit → publish → answer."""
+"""Service: the verbs and their order: validate → compute → commit → publish → answer.
 
-from app.service.reduce_options import NO_OPTIONS, ReduceOptions
-from app.service.service import Service
+What is named here needs torch, whose import takes seconds, so it is imported when it is asked for:
+`inspection` does without.
+"""
 
-__all__ = ["NO_OPTIONS", "ReduceOptions", "Service"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.engine import Line
+    from app.service.keys import make_key
+    from app.service.reduce_options import NO_OPTIONS, ReduceOptions
+    from app.service.service import Phase, Service
+
+__all__ = ["NO_OPTIONS", "Line", "Phase", "ReduceOptions", "Service", "make_key"]
+
+_HOMES = {
+    "Line": "app.engine",
+    "NO_OPTIONS": "app.service.reduce_options",
+    "Phase": "app.service.service",
+    "ReduceOptions": "app.service.reduce_options",
+    "Service": "app.service.service",
+    "make_key": "app.service.keys",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -7,10 +7,11 @@ import logging
 from time import monotonic
 
 from app.engine import LiveModel
-from app.errors import NotFound
+from app.errors import NotFound, SlimvecError
+from app.service.history import History
 from app.service.version_files import to_files
 from app.settings import Settings
-from app.types import Store
+from app.types import Retention, Store
 
 log = logging.getLogger("slimvec.checkpoints")
 
@@ -24,16 +25,19 @@ class Checkpoints:
     Args:
         store: the model repository.
         settings: cadence and retention.
+        histories: of the live models.
     """
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, histories: dict[str, History]) -> None:
         self._store = store
+        self._histories = histories
         self._settings = settings
         self._written: dict[str, int] = {}
         self._dirty_since: dict[str, float] = {}
         self._retry_at: dict[str, float] = {}
         self._due = asyncio.Event()
         self._writing: dict[str, asyncio.Lock] = {}
+        self._in_work: set[asyncio.Task[int]] = set()
 
     def adopt(self, model: str, version: int) -> None:
         """Note that this version of a model is on disk."""
@@ -44,6 +48,10 @@ class Checkpoints:
         """Drop a deleted model."""
         self._written.pop(model, None)
         self._dirty_since.pop(model, None)
+
+    def newest(self, model: str) -> int:
+        """The newest version that is on disk."""
+        return self._written[model]
 
     def note_step(self, model: str, version: int) -> None:
         """Note an accepted step; wakes the writer when enough of them came."""
@@ -58,21 +66,41 @@ class Checkpoints:
             NotFound: the model was deleted.
             StorageFull, Unavailable: nothing was written; serving and training go on.
         """
+        # Shielded: whoever waits may be cancelled (the cadence, at the drain), and the thread goes
+        # on writing; lock, write and the note that it is written are one.
+        writing = asyncio.create_task(self._write_locked(live))
+        self._in_work.add(writing)
+        writing.add_done_callback(self._in_work.discard)
+        return await asyncio.shield(writing)
+
+    async def _write_locked(self, live: LiveModel) -> int:
         async with self.paused(live.name):
             if live.is_closed:  # it was deleted while this waited
                 raise NotFound("model_not_found", f"there is no model {live.name!r} any more")
-            checkpoint = await asyncio.wrap_future(live.checkpoint())
-            if checkpoint.version == self._written.get(live.name):
-                self.adopt(live.name, checkpoint.version)
-                return checkpoint.version
-            files = await asyncio.to_thread(to_files, checkpoint, "checkpoint")
-            await asyncio.to_thread(self._store.write, live.name, checkpoint.version, files)
-            self.adopt(live.name, checkpoint.version)
-            if live.snapshot.stamp.version > checkpoint.version:
+            if live.snapshot.stamp.version == self._written.get(live.name):
+                self.adopt(live.name, live.snapshot.stamp.version)
+                return live.snapshot.stamp.version
+            if live.training_stopped:
+                raise live.training_stopped
+            version = await self._write(live)
+        log.info("checkpoint written", extra={"model": live.name, "version": version})
+        return version
+
+    async def _write(self, live: LiveModel) -> int:
+        history = self._histories[live.name]
+        try:
+            checkpoint, moment = await asyncio.wrap_future(
+                live.checkpoint(history.begin_checkpoint)
+            )
+            version = checkpoint.version
+            files = await asyncio.to_thread(to_files, checkpoint, "checkpoint", moment)
+            await asyncio.to_thread(self._store.write, live.name, version, files)
+            self.adopt(live.name, version)
+            if live.snapshot.stamp.version > version:
                 self._dirty_since.setdefault(live.name, monotonic())
-            await asyncio.to_thread(self._retain, live.name)
-        log.info("checkpoint written", extra={"model": live.name, "version": checkpoint.version})
-        return checkpoint.version
+            return version
+        finally:  # on a full disk, room is made by what is kept for too long
+            await asyncio.to_thread(self._retain, live)
 
     def paused(self, model: str) -> asyncio.Lock:
         """Held while a version is written; a delete holds it, so that no folder comes back."""
@@ -102,13 +130,32 @@ class Checkpoints:
         since = self._dirty_since.get(live.name)
         if since is None or monotonic() < self._retry_at.get(live.name, 0.0):
             return False
+        if live.training_stopped:
+            return False
         steps = live.snapshot.stamp.version - self._written.get(live.name, 0)
         return (
             steps >= self._settings.checkpoint_every_steps
             or monotonic() - since >= self._settings.checkpoint_every_s
+            or self._journal_bytes(live.name) >= self._settings.checkpoint_every_bytes
         )
 
-    def _retain(self, model: str) -> None:
-        removed = self._store.retain(model, self._settings.retain_checkpoints)
+    def _journal_bytes(self, model: str) -> int:
+        history = self._histories[model]
+        return history.journal.num_bytes if history.is_writable else 0
+
+    def _retain(self, live: LiveModel) -> None:
+        limits = self._settings
+        retention = Retention(
+            checkpoints=limits.retain_checkpoints,
+            num_bytes=limits.retain_bytes,
+            age_s=limits.retain_s,
+        )
+        protected = frozenset() if live.serving == "live" else frozenset({live.serving})
+        try:
+            removed = self._store.retain(live.name, retention, protected=protected)
+        except SlimvecError as error:  # the next checkpoint tries again
+            log.error("old versions kept: %s", error.detail, extra={"model": live.name})
+            return
+        live.unpin(removed)
         if removed:
-            log.info("old checkpoints removed", extra={"model": model, "versions": removed})
+            log.info("old checkpoints removed", extra={"model": live.name, "versions": removed})

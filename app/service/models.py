@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -12,12 +11,15 @@ from app.config import ModelConfig, parse_config
 from app.engine import Engine, LiveModel
 from app.errors import Conflict, NotFound, SlimvecError, Unavailable
 from app.exchange import ImportedLayer, read_state_dict
+from app.failpoints import reach
 from app.names import check_model_name
 from app.service.checkpoints import Checkpoints
+from app.service.history import History, Moment
+from app.service.recovery import Recovered, Recovery
 from app.service.version_files import from_files, to_files
 from app.types import (
     Checkpoint,
-    Commit,
+    Journal,
     ModelSummary,
     NamedArrays,
     Origin,
@@ -28,6 +30,7 @@ from app.types import (
 log = logging.getLogger("slimvec.models")
 
 _NEAREST = 5
+_GROUP_S = 30.0  # the group in work is finished before its journal goes
 
 
 class Models:
@@ -37,19 +40,30 @@ class Models:
         engine: holds the live models.
         store: the model repository.
         checkpoints: told what is on disk.
-        commit: given to every model's worker.
+        recovery: brings models back as they were.
+        histories: of the live models; kept here.
+        is_writable: whether changes can be made durable.
 
     Attributes:
         not_loaded: models of the repository that could not be loaded, and why.
     """
 
     def __init__(
-        self, engine: Engine, store: Store, checkpoints: Checkpoints, commit: Commit
+        self,
+        engine: Engine,
+        store: Store,
+        checkpoints: Checkpoints,
+        recovery: Recovery,
+        histories: dict[str, History],
+        *,
+        is_writable: bool,
     ) -> None:
         self._engine = engine
         self._store = store
         self._checkpoints = checkpoints
-        self._commit = commit
+        self._recovery = recovery
+        self._histories = histories
+        self._is_writable = is_writable
         self._changing = Lock()
         self.not_loaded: dict[str, str] = {}
 
@@ -90,11 +104,44 @@ class Models:
             Conflict: the name is taken by other weights (by the same ones: nothing to do).
         """
         layer = read_state_dict(path)
+        reach("import.after_validate")
         if check_model_name(name) in self._store.models():
             self._check_same(name, layer)
         else:
             self._write_first(name, config_for(layer), layer.tensors, "import")
+            reach("import.after_rename")
         return layer
+
+    def examine(self, name: str) -> Recovered:
+        """How far a model can be had, and what is wrong beyond; changes and starts nothing.
+
+        Raises:
+            NotFound: no such model.
+            ArtifactInvalid: no version can be read.
+        """
+        if check_model_name(name) not in self._store.models():
+            raise NotFound("model_not_found", f"there is no model {name!r}")
+        return self._recovery.last_good(name)
+
+    def repair(self, name: str) -> Recovered:
+        """Go back to the last good state as a new version; what is damaged is set aside.
+
+        Nothing is changed when nothing is wrong; see `examine`.
+        """
+        recovered = self.examine(name)
+        if recovered.is_damaged:
+            moment = Moment(
+                position=recovered.position,
+                clock_s=recovered.clock_s,
+                serving=recovered.live.serving,
+                keys=recovered.keys.dump(),
+            )
+            checkpoint, _ = recovered.live.prepared(lambda _: None)
+            files = to_files(checkpoint, "checkpoint", moment)
+            # The new version first: without it, its predecessor alone would look whole.
+            self._store.write(name, checkpoint.version, files)
+            self._store.set_aside(name, versions=recovered.damaged, journal=True)
+        return recovered
 
     def delete(self, name: str) -> None:
         """Take a model out of memory, then off the disk; one that was not loaded goes too.
@@ -107,7 +154,8 @@ class Models:
                 self.missing(name)
             if live := self._engine.models.pop(name, None):
                 live.reject_waiting(NotFound("model_not_found", f"model {name!r} was deleted"))
-                live.close(timeout_s=0.0)
+                live.close(timeout_s=_GROUP_S)
+                self._histories.pop(name).close()
             self._store.delete(name)
             self._checkpoints.forget(name)
             self.not_loaded.pop(name, None)
@@ -142,6 +190,15 @@ class Models:
             metrics=state.get("metrics", {}),
         )
 
+    def read_version(self, name: str, version: int) -> Checkpoint:
+        """One retained version, whole.
+
+        Raises:
+            NotFound: `version_not_retained`, naming the nearest retained ones.
+        """
+        self.describe_version(name, version)
+        return from_files(version, self._store.read(name, version))
+
     def missing(self, name: str) -> LiveModel:
         """Say that there is no such model, or why it is not live.
 
@@ -161,20 +218,37 @@ class Models:
         )
 
     def _load(self, name: str) -> LiveModel:
-        version, files = self._store.newest(name)
-        checkpoint = from_files(version, files)
-        last = self._store.versions(name)[-1]
-        if last > version:
-            # A newer folder is damaged. Its number was given out, so these weights, or what is
-            # learned on them, must not be called by it again.
-            checkpoint = _renumbered(checkpoint, last + 1)
-        live = self._engine.start(name, checkpoint, self._commit)
-        self._checkpoints.adopt(name, version)
-        if checkpoint.version > version:
-            self._checkpoints.note_step(name, checkpoint.version)
-        facts = {"model": name, "version": checkpoint.version, "from_version": version}
-        log.info("model loaded", extra=facts)
+        recovered = self._recovery.recover(name)
+        live = recovered.live
+        if recovered.damaged and self._is_writable:
+            moved = self._store.set_aside(name, versions=recovered.damaged, journal=False)
+            log.warning("damaged versions set aside: %s", moved, extra={"model": name})
+        journal = self._open_journal(recovered) if self._is_writable else None
+        history = History(live, journal, recovered.keys, recovered.clock_s)
+        written = recovered.checkpoint
+        if live.is_divergent and journal is not None:
+            # On disk before anything is learned on it: another replay would give yet other bits.
+            written = self._write_prepared(live, history)
+        self._engine.start(live, history.commit)
+        self._histories[name] = history
+        if journal is None:
+            live.stop_training(_read_only())
+        self._checkpoints.adopt(name, written)
+        if live.snapshot.stamp.version > written:
+            self._checkpoints.note_step(name, live.snapshot.stamp.version)
         return live
+
+    def _write_prepared(self, live: LiveModel, history: History) -> int:
+        checkpoint, moment = live.prepared(history.begin_checkpoint)
+        files = to_files(checkpoint, "checkpoint", moment)
+        self._store.write(live.name, checkpoint.version, files)
+        return checkpoint.version
+
+    def _open_journal(self, recovered: Recovered) -> Journal:
+        live = recovered.live
+        version = live.snapshot.stamp.version
+        environment = self._engine.environment(live.config)
+        return self._store.open_journal(live.name, version, recovered.position, environment)
 
     def _write_first(
         self, name: str, config: ModelConfig, weights: NamedArrays | None, origin: Origin
@@ -207,10 +281,11 @@ def summarise(live: LiveModel) -> ModelSummary:
     )
 
 
-def _renumbered(checkpoint: Checkpoint, version: int) -> Checkpoint:
-    """The same weights and state as a new version."""
-    trainer = checkpoint.trainer and replace(checkpoint.trainer, version=version)
-    return replace(checkpoint, version=version, trainer=trainer)
+def _read_only() -> Unavailable:
+    return Unavailable(
+        "read_only",
+        "the models directory cannot be written, so nothing can be learned; reads go on",
+    )
 
 
 def config_for(layer: ImportedLayer) -> ModelConfig:

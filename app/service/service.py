@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from time import monotonic
 from typing import Literal, TypeAlias
@@ -12,23 +12,27 @@ from typing import Literal, TypeAlias
 from app.config import ModelConfig
 from app.engine import ChosenDevice, Engine, LiveModel
 from app.engine.snapshot import Snapshot
-from app.errors import PreconditionFailed, Unacceptable, Unavailable
+from app.errors import PreconditionFailed, SlimvecError, Unavailable
 from app.exchange import from_tensors
+from app.failpoints import reach
 from app.service.checkpoints import Checkpoints
+from app.service.controls import Controls
+from app.service.history import History
 from app.service.models import Models, summarise
+from app.service.recovery import Recovery
 from app.service.reduce_options import NO_OPTIONS, ReduceOptions, check_dimensions, finish
-from app.service.validation import check_batch, check_reduced, check_width
-from app.service.version_files import from_files, state_digest
+from app.service.steps import REFUSED, Steps
+from app.service.validation import check_reduced, check_width
 from app.settings import Settings
 from app.types import (
-    Change,
     FloatArray,
+    Key,
     ModelDescription,
     ModelSummary,
     NamedArrays,
     Reduced,
     StateDescription,
-    StepAnswer,
+    StepResult,
     Store,
     TrainStep,
     VersionDescription,
@@ -46,14 +50,34 @@ class Service:
         engine: owns device and live models.
         store: the model repository.
         settings: how the server runs.
+        is_writable: whether anything can be stored; otherwise it serves only.
+
+    Attributes:
+        models: create, load, describe, delete.
+        steps: train steps, one by one and in streams.
+        controls: every other change of a model.
+        histories: the journal and keys of each live model.
     """
 
-    def __init__(self, engine: Engine, store: Store, settings: Settings) -> None:
+    def __init__(
+        self, engine: Engine, store: Store, settings: Settings, *, is_writable: bool = True
+    ) -> None:
         self._engine = engine
         self._store = store
         self._settings = settings
-        self._checkpoints = Checkpoints(store, settings)
-        self.models = Models(engine, store, self._checkpoints, without_journal)
+        self.histories: dict[str, History] = {}
+        self._checkpoints = Checkpoints(store, settings, self.histories)
+        self._recovery = Recovery(engine, store, settings)
+        self.models = Models(
+            engine,
+            store,
+            self._checkpoints,
+            self._recovery,
+            self.histories,
+            is_writable=is_writable,
+        )
+        self.steps = Steps(self, self._checkpoints)
+        self.controls = Controls(self, engine, self._checkpoints)
         self._tasks: list[asyncio.Task[None]] = []
         self._phase: Phase = "starting"
         self._drain_until = 0.0
@@ -80,6 +104,7 @@ class Service:
             self._phase = "draining"
             self._drain_until = monotonic() + self._settings.drain_timeout_s
             log.info("draining: no more train steps are accepted")
+            reach("drain.begin")
 
     async def close(self) -> None:
         """Finish what was accepted, write a last checkpoint of each model, stop the threads.
@@ -93,6 +118,8 @@ class Service:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*map(self._settle, list(self._engine.models.values())))
         await asyncio.to_thread(self._engine.close, self._settings.drain_timeout_s)
+        for history in self.histories.values():
+            await asyncio.to_thread(history.close)
         if self._phase != "failed":
             self._phase = "closed"
         log.info("closed")
@@ -101,6 +128,29 @@ class Service:
     def phase(self) -> Phase:
         """Where in its life the service is."""
         return self._phase
+
+    @property
+    def progress(self) -> str:
+        """What a start is repeating now, in words; empty when it is not."""
+        return self._recovery.progress
+
+    @property
+    def training_faults(self) -> dict[str, SlimvecError]:
+        """The models that make no change durable now, by name, each with the reason."""
+        found = {
+            name: live.training_stopped or history.fault
+            for name, live in sorted(self._engine.models.items())
+            if (history := self.histories.get(name))  # not yet, while it is being started
+        }
+        return {name: fault for name, fault in found.items() if fault is not None}
+
+    @property
+    def steps_refused(self) -> Iterator[tuple[str, str, int]]:
+        """Model, reason and number of the steps that were refused since the start."""
+        for name, live in sorted(self._engine.models.items()):
+            for counter, number in sorted(live.counters.items()):
+                if counter.startswith(REFUSED):
+                    yield name, counter.removeprefix(REFUSED), number
 
     @property
     def is_saved(self) -> bool:
@@ -139,41 +189,34 @@ class Service:
             array = finish(array, options)
         return Reduced(array, snapshot.stamp)
 
-    async def train_step(self, model: str, step: TrainStep) -> StepAnswer:
+    async def train_step(self, model: str, step: TrainStep, key: Key | None = None) -> StepResult:
         """Apply one update; the answer names the version that it made.
+
+        With a key it is applied at most once: the same request again gets the stored answer.
 
         Raises:
             NotFound: unknown model.
             Unacceptable, StepRejected: nothing changed.
             PreconditionFailed: `if_version` is not the trainer's version.
-            QueueFull, Unavailable: nothing was accepted.
+            InProgress: the same request under this key is being carried out.
+            QueueFull, Unavailable, StorageFull: nothing was accepted.
+            OutcomeUnknown: the disk failed; a restart will tell.
         """
-        self._check_accepting()
-        live = self.live(model)
-        check_batch(step.batch, live.config.input_size, model)
-        try:
-            answer = await asyncio.wrap_future(live.train(step))
-        except Unacceptable:
-            live.counters["steps_refused"] += 1
-            raise
-        live.counters["steps_accepted"] += 1
-        live.counters["rows_trained"] += answer.rows
-        self._checkpoints.note_step(model, answer.version)
-        return answer
+        return await self.steps.begin(model, step, key)
 
     async def create(self, model: str, config: ModelConfig) -> ModelSummary:
         """Create a model from its config, durable before it is answered."""
-        self._check_accepting()
+        self.check_accepting()
         return summarise(await asyncio.to_thread(self.models.create, model, config))
 
     async def upload(self, model: str, tensors: NamedArrays) -> ModelSummary:
         """Create a model from trained weights under a known name; durable before answered."""
-        self._check_accepting()
+        self.check_accepting()
         return summarise(await asyncio.to_thread(self.models.adopt, model, from_tensors(tensors)))
 
     async def delete(self, model: str) -> None:
         """Delete a model and its folder; see `Models.delete`."""
-        self._check_accepting()
+        self.check_accepting()
         async with self._checkpoints.paused(model):
             await asyncio.to_thread(self.models.delete, model)
 
@@ -193,7 +236,7 @@ class Service:
             **asdict(summarise(live)),
             config=live.config,
             step=live.snapshot.step,
-            serving="live",
+            serving=live.serving,
             retained=tuple(retained),
             device=self._engine.device.name,
             device_reason=self._engine.device.reason,
@@ -217,9 +260,21 @@ class Service:
 
     async def state(self, model: str) -> StateDescription:
         """Where the trainer stands, with the digest that replay and restart must reproduce."""
-        state = await asyncio.wrap_future(self.live(model).state())
-        digest = await asyncio.to_thread(state_digest, state)
-        return StateDescription(model, state.version, state.step, digest)
+        live, history = self.live(model), self.histories[model]
+        state, digest, rates = await asyncio.wrap_future(live.state())
+        journal = history.journal if history.is_writable else None
+        return StateDescription(
+            model=model,
+            version=state.version,
+            step=state.step,
+            state_digest=digest,
+            serving=live.serving,
+            learning_rate=rates[0] if len(rates) == 1 else rates,
+            seq=journal.position.seq if journal else 0,
+            journal_bytes=journal.num_bytes if journal else 0,
+            checkpoint=self._checkpoints.newest(model),
+            is_divergent=live.is_divergent,
+        )
 
     def live(self, model: str) -> LiveModel:
         """The live model of that name.
@@ -243,13 +298,20 @@ class Service:
                 await asyncio.wrap_future(live.settled())
         except TimeoutError:
             live.reject_waiting(Unavailable("draining", "the server ended before this step began"))
+        if live.training_stopped:
+            return  # nothing was accepted since, or the disk has failed: the journal suffices
         try:
             await self._checkpoints.write(live)
         except Exception as error:  # the other models still want theirs
             self._unsaved.append(live.name)
             log.error("last checkpoint failed", exc_info=error, extra={"model": live.name})
 
-    def _check_accepting(self) -> None:
+    def check_accepting(self) -> None:
+        """Refuse changes before the start is over and after the drain has begun.
+
+        Raises:
+            Unavailable: `not_ready` or `draining`.
+        """
         if self._phase == "starting":
             raise Unavailable("not_ready", "the server is still loading its models")
         if self._phase != "ready":
@@ -257,9 +319,9 @@ class Service:
 
     async def _choose(self, live: LiveModel, options: ReduceOptions) -> Snapshot:
         asked = options.version
-        snapshot = live.snapshot
+        snapshot = live.served if asked is None else live.snapshot
         if isinstance(asked, int) and asked != snapshot.stamp.version:
-            snapshot = await self._pinned(live, asked)
+            snapshot = await self.pinned(live, asked)
         required = options.require_version
         if required is not None and required != snapshot.stamp.version:
             raise PreconditionFailed(
@@ -268,7 +330,12 @@ class Service:
             )
         return snapshot
 
-    async def _pinned(self, live: LiveModel, version: int) -> Snapshot:
+    async def pinned(self, live: LiveModel, version: int) -> Snapshot:
+        """A retained version, ready to multiply.
+
+        Raises:
+            NotFound: it is not retained; the message names the nearest ones.
+        """
         snapshot = live.pinned(version)
         if snapshot is None:
             snapshot = await asyncio.to_thread(self._load, live.name, version)
@@ -276,10 +343,4 @@ class Service:
         return snapshot
 
     def _load(self, model: str, version: int) -> Snapshot:
-        self.models.describe_version(model, version)
-        checkpoint = from_files(version, self._store.read(model, version))
-        return self._engine.snapshot(model, checkpoint)
-
-
-def without_journal(model: str, changes: Sequence[Change]) -> None:
-    """Commit nothing: until there is a journal, a step is durable from the next checkpoint on."""
+        return self._engine.snapshot(model, self.models.read_version(model, version))

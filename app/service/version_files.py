@@ -8,15 +8,22 @@ from typing import Any
 import numpy as np
 import orjson
 
-from app.codecs import digest, pack, short_digest, unpack
+from app.codecs import digest, pack, short_digest, state_digest, unpack
 from app.config import parse_config
 from app.errors import ArtifactInvalid
-from app.types import Checkpoint, Json, Origin, TrainerState, VersionFiles
+from app.service.history import Moment
+from app.service.keys import to_lines
+from app.types import Checkpoint, Json, Origin, Position, TrainerState, VersionFiles
 
 _FORMAT = 1
 
 
-def to_files(checkpoint: Checkpoint, origin: Origin, metrics: Json | None = None) -> VersionFiles:
+_BEGINNING = Moment(position=Position(0, 0), clock_s=0.0, serving="live", keys=[])
+
+
+def to_files(
+    checkpoint: Checkpoint, origin: Origin, moment: Moment = _BEGINNING, metrics: Json | None = None
+) -> VersionFiles:
     """The files of one version; the folder can be copied alone."""
     trainer = checkpoint.trainer
     state: Json = {
@@ -25,7 +32,9 @@ def to_files(checkpoint: Checkpoint, origin: Origin, metrics: Json | None = None
         "step": trainer.step if trainer else 0,
         "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "origin": origin,
-        "serving": "live",
+        "serving": moment.serving,
+        "journal": {"seq": moment.position.seq, "chain": moment.position.chain},
+        "clock_s": moment.clock_s,
         "digest": checkpoint.digest,
         "metrics": metrics or {},
     }
@@ -36,7 +45,27 @@ def to_files(checkpoint: Checkpoint, origin: Origin, metrics: Json | None = None
         model=pack(checkpoint.serving, {"format": "pt"}),
         trainer=_pack_trainer(trainer) if trainer else None,
         state=state,
+        keys=to_lines(moment.keys) or None,
     )
+
+
+def moment_of(state: Json) -> Moment:
+    """What a version's `state.json` says of its moment, without the keys.
+
+    Folders that were made by hand, or before there was a journal, stand at its beginning.
+
+    Raises:
+        ArtifactInvalid: its entries are not what they should be.
+    """
+    journal, serving = state.get("journal", {"seq": 0, "chain": 0}), state.get("serving", "live")
+    try:
+        position = Position(int(journal["seq"]), int(journal["chain"]))
+        clock_s = float(state.get("clock_s", 0.0))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactInvalid("expected journal and clock_s in state.json") from error
+    if serving != "live" and type(serving) is not int:
+        raise ArtifactInvalid('expected serving in state.json to be a version or "live"')
+    return Moment(position=position, clock_s=clock_s, serving=serving, keys=[])
 
 
 def from_files(version: int, files: VersionFiles) -> Checkpoint:
@@ -61,11 +90,6 @@ def from_files(version: int, files: VersionFiles) -> Checkpoint:
         serving=serving,
         trainer=_unpack_trainer(files.trainer) if files.trainer is not None else None,
     )
-
-
-def state_digest(state: TrainerState) -> str:
-    """SHA-256 over everything that learning needs: arrays, hyper-parameters, counters."""
-    return digest(state.arrays, _scalars(state))
 
 
 def _scalars(state: TrainerState) -> Json:

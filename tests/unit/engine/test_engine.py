@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +9,10 @@ import pytest
 import torch
 
 from app.config import parse_config
-from app.engine import Admission, Engine, choose_device
+from app.engine import Admission, Engine, Job, LiveModel, choose_device
 from app.errors import ConfigInvalid, Conflict, QueueFull, StartupError
-from app.service.service import without_journal
 from app.settings import Settings
-from app.types import Batch, FloatArray, TrainStep
+from app.types import Batch, Change, ChangeAnswer, Checkpoint, FloatArray, TrainStep
 
 CONFIG = parse_config({"input_size": 6, "layers": [{"type": "QRReduction", "n_components": 2}]})
 ROWS = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)
@@ -30,6 +29,21 @@ def engine() -> Iterator[Engine]:
     engine.close(10)
 
 
+def not_durable(changes: Sequence[Change]) -> None:
+    """A commit into nothing."""
+
+
+def begin(engine: Engine, name: str, checkpoint: Checkpoint) -> LiveModel:
+    live = engine.prepare(name, checkpoint)
+    engine.start(live, not_durable)
+    return live
+
+
+def learn(live: LiveModel) -> ChangeAnswer:
+    step = TrainStep(batch=Batch(hidden_states=ROWS))
+    return live.submit(Job(step)).result()
+
+
 def reduce(engine: Engine, name: str, rows: FloatArray) -> FloatArray:
     with engine.admission.admit() as ticket:
         return asyncio.run(engine.reduce(ticket, engine.models[name].snapshot, rows))
@@ -37,7 +51,7 @@ def reduce(engine: Engine, name: str, rows: FloatArray) -> FloatArray:
 
 def test_a_started_model_multiplies_with_its_checkpoint(engine: Engine) -> None:
     checkpoint = engine.initial(CONFIG)
-    engine.start("m", checkpoint, without_journal)
+    begin(engine, "m", checkpoint)
     expected = ROWS @ checkpoint.serving["Q_reduced"].T
     np.testing.assert_allclose(reduce(engine, "m", ROWS), expected, atol=1e-6)
 
@@ -46,37 +60,37 @@ def test_a_large_batch_gives_the_same_as_a_small_one(engine: Engine) -> None:
     config = parse_config(
         {"input_size": 512, "layers": [{"type": "QRReduction", "n_components": 256}]}
     )
-    engine.start("m", engine.initial(config), without_journal)
+    begin(engine, "m", engine.initial(config))
     rows = np.random.default_rng(0).standard_normal((400, 512)).astype(np.float32)
     whole = reduce(engine, "m", rows)  # more multiply-adds than run on the event loop
     np.testing.assert_allclose(whole[:3], reduce(engine, "m", rows[:3]), atol=1e-4)
 
 
 def test_a_snapshot_does_not_change_while_the_trainer_learns(engine: Engine) -> None:
-    live = engine.start("m", engine.initial(CONFIG), without_journal)
+    live = begin(engine, "m", engine.initial(CONFIG))
     first = live.snapshot
     before = first.multiply(ROWS)
-    live.train(TrainStep(batch=Batch(hidden_states=ROWS))).result()
+    learn(live)
     np.testing.assert_array_equal(first.multiply(ROWS), before)
     assert (first.stamp.version, live.snapshot.stamp.version) == (1, 2)
     assert first.stamp.digest != live.snapshot.stamp.digest
 
 
 def test_a_checkpoint_is_the_published_version_and_continues(engine: Engine) -> None:
-    live = engine.start("m", engine.initial(CONFIG), without_journal)
+    live = begin(engine, "m", engine.initial(CONFIG))
     for _ in range(3):
-        live.train(TrainStep(batch=Batch(hidden_states=ROWS))).result()
-    checkpoint = live.checkpoint().result()
-    again = engine.start("copy", checkpoint, without_journal)
-    assert (checkpoint.version, checkpoint.digest) == (4, live.snapshot.stamp.digest)
+        learn(live)
+    checkpoint, version = live.checkpoint(lambda version: version).result()
+    again = begin(engine, "copy", checkpoint)
+    assert (version, checkpoint.version) == (4, 4)
+    assert checkpoint.digest == live.snapshot.stamp.digest
     assert again.snapshot.stamp.digest == checkpoint.digest
-    step = TrainStep(batch=Batch(hidden_states=ROWS))
-    assert again.train(step).result().digest == live.train(step).result().digest
+    assert learn(again).digest == learn(live).digest
 
 
 def test_few_pinned_versions_stay_in_memory_and_the_least_used_goes(engine: Engine) -> None:
     checkpoint = engine.initial(CONFIG)
-    live = engine.start("m", checkpoint, without_journal)
+    live = begin(engine, "m", checkpoint)
     for version in (11, 12, 13, 14):
         live.pin(engine.snapshot("m", replace(checkpoint, version=version)))
     assert live.pinned(11) is not None  # used again, so 12 is the next to go
@@ -105,9 +119,9 @@ def test_a_model_of_gigabytes_is_refused_before_it_is_built(engine: Engine) -> N
 
 
 def test_a_name_is_live_once(engine: Engine) -> None:
-    engine.start("m", engine.initial(CONFIG), without_journal)
+    begin(engine, "m", engine.initial(CONFIG))
     with pytest.raises(Conflict):
-        engine.start("m", engine.initial(CONFIG), without_journal)
+        begin(engine, "m", engine.initial(CONFIG))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 0.05), ("float16", 0.005)])
@@ -116,7 +130,7 @@ def test_a_narrow_dtype_answers_float32_near_the_exact_product(
 ) -> None:
     engine = make_engine(dtype=dtype)
     checkpoint = engine.initial(CONFIG)
-    engine.start("m", checkpoint, without_journal)
+    begin(engine, "m", checkpoint)
     reduced = reduce(engine, "m", ROWS)
     engine.close(10)
     assert reduced.dtype == np.float32

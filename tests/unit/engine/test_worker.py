@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from threading import Event
 
 import numpy as np
@@ -8,11 +9,28 @@ import pytest
 import torch
 
 from app.config import parse_config
+from app.engine.jobs import Job, Line
 from app.engine.snapshot import Snapshot
 from app.engine.worker import TrainerWorker
-from app.errors import QueueFull, SlimvecError, StorageFull, Unacceptable, Unavailable
+from app.errors import (
+    OutcomeUnknown,
+    QueueFull,
+    SlimvecError,
+    StorageFull,
+    Unacceptable,
+    Unavailable,
+)
 from app.training import Savepoint, Trainer
-from app.types import Batch, Change, TrainStep
+from app.types import (
+    Batch,
+    Change,
+    ChangeAnswer,
+    ChangeRequest,
+    Configure,
+    Serve,
+    StepAnswer,
+    TrainStep,
+)
 
 CONFIG = parse_config(
     {"input_size": 4, "layers": [{"type": "QRReduction", "n_components": 2}], "loss": "similarity"}
@@ -39,10 +57,13 @@ class Bench:
         self.gate.set()
         self.log: list[object] = []
         self.failure: Exception | None = None
-        self.snapshots_left = 100
+        self.on_commit: Callable[[Sequence[Change]], None] = lambda _: None
+        self.snapshots_left = 101
         self.worker = TrainerWorker(
             "m",
             self.trainer,
+            self.take_snapshot(self.trainer),
+            "live",
             take_snapshot=self.take_snapshot,
             publish=lambda snapshot: self.log.append(("publish", snapshot.stamp.version)),
             commit=self.commit,
@@ -57,16 +78,20 @@ class Bench:
         weights = trainer.serving()
         return Snapshot("m", trainer.version, trainer.step, CONFIG, weights, torch.float32)
 
-    def commit(self, model: str, changes: Sequence[Change]) -> None:
-        self.log.append(("commit", [change.answer.version for change in changes]))
+    def submit(self, request: ChangeRequest, line: Line | None = None) -> Future[ChangeAnswer]:
+        return self.worker.submit(Job(request, line=line))
+
+    def commit(self, changes: Sequence[Change]) -> None:
+        self.log.append(("commit", [change.version for change in changes]))
         self.gate.wait()
+        self.on_commit(changes)
         if self.failure is not None:
             raise self.failure
 
     def hold(self) -> None:
         """Let one step wait inside its commit."""
         self.gate.clear()
-        self.first = self.worker.submit(GOOD)
+        self.first = self.submit(GOOD)
         while not self.log:
             pass
 
@@ -80,14 +105,15 @@ def bench() -> Iterator[Bench]:
 
 
 def test_a_step_is_committed_then_published_then_answered(bench: Bench) -> None:
-    answer = bench.worker.submit(GOOD).result()
+    answer = bench.submit(GOOD).result()
     assert bench.log == [("commit", [2]), ("publish", 2)]
+    assert isinstance(answer, StepAnswer)
     assert (answer.version, answer.step, answer.rows, answer.update) == (2, 1, 4, "gradient")
 
 
 def test_steps_that_wait_together_share_a_commit_up_to_the_group_size(bench: Bench) -> None:
     bench.hold()
-    answers = [bench.worker.submit(GOOD) for _ in range(4)]
+    answers = [bench.submit(GOOD) for _ in range(4)]
     bench.gate.set()
     assert [answer.result().version for answer in answers] == [3, 4, 5, 6]
     assert bench.log == [
@@ -101,25 +127,25 @@ def test_a_failed_commit_undoes_its_group_and_publishes_nothing(bench: Bench) ->
     before = bench.worker.ask(Trainer.state).result()
     bench.failure = StorageFull("storage_full", "no room")
     with pytest.raises(StorageFull):
-        bench.worker.submit(GOOD).result()
+        bench.submit(GOOD).result()
     after = bench.worker.ask(Trainer.state).result()
     assert ("publish", 2) not in bench.log
     assert (after.version, after.step) == (1, 0)
     np.testing.assert_array_equal(after.arrays["layer.Q_reduced"], before.arrays["layer.Q_reduced"])
     bench.failure = None
-    assert bench.worker.submit(GOOD).result().version == 2
+    assert bench.submit(GOOD).result().version == 2
 
 
 def test_a_snapshot_that_cannot_be_made_is_an_answer_for_the_whole_group(bench: Bench) -> None:
     bench.hold()
-    group = [bench.worker.submit(GOOD) for _ in range(3)]
+    group = [bench.submit(GOOD) for _ in range(3)]
     bench.snapshots_left = 1  # after the one of the step that is held
     bench.gate.set()
     for step in group:
         with pytest.raises(Unavailable, match="not enough memory"):
             step.result(timeout=10)
     bench.snapshots_left = 100
-    assert bench.worker.submit(GOOD).result().version == 3
+    assert bench.submit(GOOD).result().version == 3
 
 
 def test_a_savepoint_that_cannot_be_taken_is_an_answer_and_the_thread_lives_on(
@@ -128,22 +154,22 @@ def test_a_savepoint_that_cannot_be_taken_is_an_answer_and_the_thread_lives_on(
     with monkeypatch.context() as patch:
         patch.setattr(Savepoint, "take", no_memory)
         with pytest.raises(Unavailable, match="not enough memory"):
-            bench.worker.submit(GOOD).result(timeout=10)
-    assert bench.worker.submit(GOOD).result(timeout=10).version == 2
+            bench.submit(GOOD).result(timeout=10)
+    assert bench.submit(GOOD).result(timeout=10).version == 2
 
 
 def test_questions_take_no_room_from_the_steps(bench: Bench) -> None:
     bench.hold()
     for _ in range(20):
         bench.worker.ask(Trainer.state)
-    waiting = bench.worker.submit(GOOD)
+    waiting = bench.submit(GOOD)
     bench.gate.set()
     assert waiting.result().version == 3
 
 
 def test_a_refused_step_leaves_its_neighbours_in_the_group_alone(bench: Bench) -> None:
     bench.hold()
-    refused, good = bench.worker.submit(WITHOUT_TARGETS), bench.worker.submit(GOOD)
+    refused, good = bench.submit(WITHOUT_TARGETS), bench.submit(GOOD)
     bench.gate.set()
     with pytest.raises(Unacceptable, match="needs targets"):
         refused.result()
@@ -152,7 +178,7 @@ def test_a_refused_step_leaves_its_neighbours_in_the_group_alone(bench: Bench) -
 
 def test_a_step_cancelled_while_it_waits_is_not_applied(bench: Bench) -> None:
     bench.hold()
-    gone, good = bench.worker.submit(GOOD), bench.worker.submit(GOOD)
+    gone, good = bench.submit(GOOD), bench.submit(GOOD)
     assert gone.cancel()
     bench.gate.set()
     assert good.result().version == 3
@@ -160,9 +186,9 @@ def test_a_step_cancelled_while_it_waits_is_not_applied(bench: Bench) -> None:
 
 def test_a_full_queue_refuses_and_keeps_what_it_accepted(bench: Bench) -> None:
     bench.hold()
-    accepted = [bench.worker.submit(GOOD) for _ in range(8)]
-    with pytest.raises(QueueFull, match="8 train steps are waiting"):
-        bench.worker.submit(GOOD)
+    accepted = [bench.submit(GOOD) for _ in range(8)]
+    with pytest.raises(QueueFull, match="8 changes are waiting"):
+        bench.submit(GOOD)
     bench.gate.set()
     assert accepted[-1].result().version == 10
 
@@ -170,18 +196,18 @@ def test_a_full_queue_refuses_and_keeps_what_it_accepted(bench: Bench) -> None:
 def test_a_question_is_answered_between_groups(bench: Bench) -> None:
     bench.hold()
     asked = bench.worker.ask(lambda trainer: trainer.version)
-    later = bench.worker.submit(GOOD)
+    later = bench.submit(GOOD)
     bench.gate.set()
     assert asked.result() == 2
     assert later.result().version == 3
 
 
 def test_closing_finishes_what_was_accepted_and_refuses_the_rest(bench: Bench) -> None:
-    accepted = [bench.worker.submit(GOOD) for _ in range(5)]
+    accepted = [bench.submit(GOOD) for _ in range(5)]
     assert bench.worker.close(timeout_s=10)
     assert [answer.result().version for answer in accepted] == [2, 3, 4, 5, 6]
     with pytest.raises(Unavailable, match="shutting down"):
-        bench.worker.submit(GOOD)
+        bench.submit(GOOD)
 
 
 def test_a_fault_of_ours_is_logged_and_told_without_its_text(
@@ -189,7 +215,7 @@ def test_a_fault_of_ours_is_logged_and_told_without_its_text(
 ) -> None:
     bench.failure = ValueError("a secret of the library")
     with pytest.raises(SlimvecError, match="fault of the server") as told:
-        bench.worker.submit(GOOD).result()
+        bench.submit(GOOD).result()
     assert told.value.code == "internal"
     assert "a secret of the library" in caplog.text
 
@@ -197,5 +223,79 @@ def test_a_fault_of_ours_is_logged_and_told_without_its_text(
 def test_memory_that_cannot_be_had_is_said_as_such(bench: Bench) -> None:
     bench.failure = RuntimeError("DefaultCPUAllocator: can't allocate memory")
     with pytest.raises(Unavailable) as told:
-        bench.worker.submit(GOOD).result()
+        bench.submit(GOOD).result()
     assert told.value.code == "out_of_memory"
+
+
+def test_an_unknown_outcome_ends_training_and_answers_questions_still(bench: Bench) -> None:
+    bench.failure = OutcomeUnknown("outcome_unknown", "the disk failed")
+    with pytest.raises(OutcomeUnknown):
+        bench.submit(GOOD).result()
+    bench.failure = None
+    with pytest.raises(Unavailable) as refusal:
+        bench.submit(GOOD)
+    assert refusal.value.code == "storage_failed"
+    assert bench.worker.ask(lambda trainer: trainer.version).result() == 1
+
+
+def test_steps_that_waited_when_the_outcome_became_unknown_are_refused(bench: Bench) -> None:
+    bench.hold()
+    waiting = [bench.submit(GOOD) for _ in range(4)]
+    bench.failure = OutcomeUnknown("outcome_unknown", "the disk failed")
+    bench.gate.set()
+    for step in waiting:
+        with pytest.raises(Unavailable, match="until a restart"):
+            step.result(timeout=10)
+
+
+def test_after_a_refused_step_no_later_one_of_its_line_is_applied(bench: Bench) -> None:
+    bench.hold()
+    line = Line()
+    refused, later = bench.submit(WITHOUT_TARGETS, line), bench.submit(GOOD, line)
+    stranger = bench.submit(GOOD)
+    bench.gate.set()
+    with pytest.raises(Unacceptable, match="needs targets"):
+        refused.result()
+    with pytest.raises(Unavailable, match="earlier record"):
+        later.result()
+    assert stranger.result().version == 3
+
+
+def test_after_a_failed_group_no_later_step_of_its_line_is_applied(bench: Bench) -> None:
+    def fail_the_second(changes: Sequence[Change]) -> None:
+        if bench.log == [("commit", [2]), ("publish", 2), ("commit", [3, 4, 5])]:
+            raise StorageFull("storage_full", "no room")
+
+    bench.hold()
+    bench.on_commit = fail_the_second
+    line = Line()
+    jobs = [bench.submit(GOOD, line) for _ in range(5)]  # groups of three and two
+    bench.gate.set()
+    codes = [getattr(job.exception(timeout=10), "code", None) for job in jobs]
+    assert codes == ["storage_full"] * 3 + ["stream_stopped"] * 2
+
+
+def test_a_change_that_makes_no_version_publishes_nothing(bench: Bench) -> None:
+    answer = bench.submit(Configure(learning_rates=(0.5,))).result()
+    assert (answer.version, answer.learning_rate) == (1, 0.5)
+    assert bench.log == [("commit", [1])]
+
+
+def test_serving_is_part_of_the_answers_after_it(bench: Bench) -> None:
+    bench.hold()
+    answers = [bench.submit(Serve(version=1)), bench.submit(Configure(learning_rates=(0.1,)))]
+    bench.gate.set()
+    assert [getattr(answer.result(), "serving", None) for answer in answers] == [1, 1]
+
+
+def test_the_follow_up_of_a_change_comes_after_its_commit(bench: Bench) -> None:
+    job = Job(GOOD, then=lambda: bench.log.append("then"))
+    bench.worker.submit(job).result()
+    assert bench.log == [("commit", [2]), ("publish", 2), "then"]
+
+
+def test_the_journal_is_given_the_digest_after_each_change(bench: Bench) -> None:
+    seen: list[str] = []
+    bench.on_commit = lambda changes: seen.extend(change.state_digest for change in changes)
+    bench.submit(GOOD).result()
+    assert seen == [bench.worker.ask(Trainer.state_digest).result()]

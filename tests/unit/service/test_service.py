@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +34,7 @@ T = TypeVar("T")
 
 CONFIG = parse_config({"input_size": 6, "layers": [{"type": "QRReduction", "n_components": 2}]})
 ROWS: FloatArray = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)
+JOURNAL = {"journal.mark", *(f"journal-1.sqlite3{side}" for side in ("", "-wal", "-shm"))}
 STEP = TrainStep(batch=Batch(hidden_states=ROWS))
 
 
@@ -82,7 +82,10 @@ def test_what_was_learned_is_there_after_a_restart(tmp_path: Path) -> None:
     async def look(service: Service) -> Any:
         return await service.state("m")
 
-    assert run(tmp_path, learn) == run(tmp_path, look)
+    before, after = run(tmp_path, learn), run(tmp_path, look)
+    assert (before.checkpoint, after.checkpoint) == (1, 4)
+    assert (after.version, after.step, after.seq) == (4, 3, 3)
+    assert after.state_digest == before.state_digest
 
 
 def test_a_reduce_names_the_version_that_made_it(tmp_path: Path) -> None:
@@ -91,7 +94,7 @@ def test_a_reduce_names_the_version_that_made_it(tmp_path: Path) -> None:
         stamps = [(await service.reduce("m", ROWS)).stamp]
         answer = await service.train_step("m", STEP)
         stamps.append((await service.reduce("m", ROWS)).stamp)
-        assert stamps[1].digest == answer.digest
+        assert stamps[1].digest == answer.answer.digest
         return [(stamp.version, stamp.digest) for stamp in stamps]
 
     (first, one), (second, two) = run(tmp_path, scenario)
@@ -222,8 +225,7 @@ def test_the_cadence_outlives_a_failure_of_one_model(
     async def scenario(service: Service) -> None:
         await created(service)
         await service.create("n", CONFIG)
-        shutil.rmtree(tmp_path / "m")
-        (tmp_path / "m").touch()  # nothing can be written below a file
+        (tmp_path / "m" / "2").touch()  # in the way of the folder of that name
         await service.train_step("m", STEP)
         while "checkpoint failed" not in caplog.text:
             await asyncio.sleep(0.05)
@@ -232,6 +234,20 @@ def test_the_cadence_outlives_a_failure_of_one_model(
             await asyncio.sleep(0.05)
 
     run(tmp_path, scenario, checkpoint_every_s=0.01)
+
+
+def test_a_write_whose_caller_is_cancelled_is_completed_and_known(tmp_path: Path) -> None:
+    async def scenario(service: Service) -> None:
+        await created(service)
+        await service.train_step("m", STEP)
+        writing = asyncio.create_task(service.checkpoint("m"))
+        while {path.name for path in (tmp_path / "m").iterdir()} <= {"1", *JOURNAL}:
+            await asyncio.sleep(0)  # until the thread has begun to write
+        writing.cancel()
+        assert await service.checkpoint("m") == 2
+        assert (await service.state("m")).checkpoint == 2
+
+    run(tmp_path, scenario)
 
 
 def test_a_delete_waits_for_a_checkpoint_so_that_no_folder_comes_back(tmp_path: Path) -> None:
@@ -292,7 +308,7 @@ def test_steps_that_wait_for_a_deleted_model_are_told_so(tmp_path: Path) -> None
 
     answers = run(tmp_path, scenario)
     refused = [answer for answer in answers if isinstance(answer, NotFound)]
-    accepted = [answer.version for answer in answers if not isinstance(answer, Exception)]
+    accepted = [done.answer.version for done in answers if not isinstance(done, Exception)]
     assert len(refused) + len(accepted) == 40
     assert refused
     assert Repository(tmp_path).models() == []
@@ -325,6 +341,7 @@ def test_a_description_counts_what_the_model_did(tmp_path: Path) -> None:
         "steps_accepted": 1,
         "rows_trained": 5,
         "steps_refused": 1,
+        "refused_missing_field": 1,
     }
 
 
@@ -342,7 +359,7 @@ def test_when_the_drains_time_is_over_waiting_steps_are_refused_and_the_rest_is_
         return list(await asyncio.gather(*steps, return_exceptions=True))
 
     answers = asyncio.run(life())
-    accepted = [answer.version for answer in answers if not isinstance(answer, Exception)]
+    accepted = [done.answer.version for done in answers if not isinstance(done, Exception)]
     assert len(accepted) < 60
     assert Repository(tmp_path).versions("m")[-1] == max(accepted)
 
@@ -351,8 +368,7 @@ def test_a_last_checkpoint_that_cannot_be_written_is_known(tmp_path: Path) -> No
     async def scenario(service: Service) -> Service:
         await created(service)
         await service.train_step("m", STEP)
-        shutil.rmtree(tmp_path / "m")
-        (tmp_path / "m").touch()  # nothing can be written below a file
+        (tmp_path / "m" / "2").touch()  # in the way of the folder of that name
         return service
 
     assert not run(tmp_path, scenario).is_saved
@@ -418,7 +434,9 @@ def test_weights_that_began_from_a_sample_are_loaded_without_one(tmp_path: Path)
     assert run(tmp_path, look).shape == (5, 2)
 
 
-def test_weights_behind_a_damaged_newest_version_serve_under_a_new_number(tmp_path: Path) -> None:
+def test_a_newest_version_damaged_after_an_orderly_end_comes_back_from_the_journal(
+    tmp_path: Path,
+) -> None:
     async def learn(service: Service) -> str:
         await created(service)
         await service.train_step("m", STEP)
@@ -426,14 +444,14 @@ def test_weights_behind_a_damaged_newest_version_serve_under_a_new_number(tmp_pa
         await service.train_step("m", STEP)
         return (await service.describe("m")).digest
 
-    async def look(service: Service) -> tuple[int, int]:
-        served = (await service.reduce("m", ROWS)).stamp.version
-        return served, (await service.train_step("m", STEP)).version
+    async def look(service: Service) -> tuple[int, str]:
+        stamp = (await service.reduce("m", ROWS)).stamp
+        return stamp.version, stamp.digest
 
-    lost = run(tmp_path, learn)
+    learned = run(tmp_path, learn)
     (tmp_path / "m" / "3" / "model.safetensors").write_bytes(b"damaged")
-    assert run(tmp_path, look) == (4, 5)
-    assert Repository(tmp_path).newest("m")[1].state["digest"] == lost
+    assert run(tmp_path, look) == (3, learned)
+    assert Repository(tmp_path).newest("m")[1].state["digest"] == learned
 
 
 def test_nothing_is_accepted_before_the_start_or_after_the_signal(tmp_path: Path) -> None:

@@ -1,0 +1,115 @@
+"""Changes that are computed, committed and published together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from app.engine.jobs import Job
+from app.engine.snapshot import Snapshot
+from app.errors import SlimvecError, Unavailable
+from app.training.trainer import StepOutcome, Trainer
+from app.types import Change, ChangeAnswer, ControlAnswer, Serve, Serving, StepAnswer
+
+
+class Group:
+    """One group on its way: each change on the private trainer, and what it made.
+
+    Args:
+        model: the model's name.
+        trainer: changed by `add`; the caller undoes it when the group fails.
+        newest: the snapshot that is published now.
+        serving: which version unpinned requests get now.
+        take_snapshot: makes an immutable copy of the trainer's weights.
+
+    Attributes:
+        accepted: the jobs that made a change, each with its answer.
+        changes: the same, as the journal keeps them.
+        newest: the snapshot of the last accepted change.
+        serving: which version unpinned requests get after it.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        trainer: Trainer,
+        newest: Snapshot,
+        serving: Serving,
+        take_snapshot: Callable[[Trainer], Snapshot],
+    ) -> None:
+        self.accepted: list[tuple[Job, ChangeAnswer]] = []
+        self.changes: list[Change] = []
+        self.newest = newest
+        self.serving = serving
+        self._model = model
+        self._trainer = trainer
+        self._take_snapshot = take_snapshot
+
+    def add(self, job: Job, *, rejection: SlimvecError | None) -> None:
+        """Make one change; a refused one is answered here and changes nothing.
+
+        Raises:
+            Exception: the change was made, and could not be described; the group must be undone.
+        """
+        if not job.answer.set_running_or_notify_cancel():
+            return  # the client had gone before its change was begun
+        try:
+            _check_wanted(job, rejection)
+            outcome = self._trainer.apply(job.request)
+        except Exception as error:
+            job.refuse(error)
+            return
+        if self._trainer.version != self.newest.stamp.version:
+            self.newest = self._take_snapshot(self._trainer)
+        if isinstance(job.request, Serve):
+            self.serving = job.request.version
+        answer = self._answer(job, outcome)
+        self.accepted.append((job, answer))
+        self.changes.append(
+            Change(
+                request=job.request,
+                key=job.key,
+                answer=answer,
+                version=self._trainer.version,
+                learning_rates=self._trainer.learning_rates,
+                state_digest=self._trainer.state_digest(),
+            )
+        )
+
+    def _answer(self, job: Job, outcome: StepOutcome | None) -> ChangeAnswer:
+        rates = self._trainer.learning_rates
+        stamp = self.newest.stamp
+        if outcome is None:
+            return ControlAnswer(
+                model=self._model,
+                kind=job.request.kind,
+                version=stamp.version,
+                step=self._trainer.step,
+                digest=stamp.digest,
+                serving=self.serving,
+                learning_rate=rates[0] if len(rates) == 1 else rates,
+            )
+        return StepAnswer(
+            model=self._model,
+            version=stamp.version,
+            step=self._trainer.step,
+            update="gradient",
+            loss=outcome.loss,
+            grad_norm=outcome.grad_norm,
+            learning_rate=rates[0] if len(rates) == 1 else rates,
+            rows=outcome.rows,
+            digest=stamp.digest,
+        )
+
+
+def _check_wanted(job: Job, rejection: SlimvecError | None) -> None:
+    """Refuse what is not to be begun any more.
+
+    Raises:
+        SlimvecError: why.
+    """
+    if rejection is not None:
+        raise rejection
+    if job.line is not None and job.line.is_broken:
+        raise Unavailable(
+            "stream_stopped", "an earlier record of this stream was refused; this was not applied"
+        )

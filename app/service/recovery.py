@@ -1,0 +1,228 @@
+"""Recovery: the newest checkpoint that can be read, and every change that came after it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import monotonic
+
+from app.engine import Engine, LiveModel, Past
+from app.errors import ArtifactInvalid, NotFound
+from app.failpoints import reach
+from app.service.keys import KeyTable, Window
+from app.service.rows import from_row
+from app.service.version_files import from_files, moment_of
+from app.settings import Settings
+from app.types import Json, Position, Store, VersionFiles
+
+log = logging.getLogger("slimvec.recovery")
+
+_PROGRESS_S = 2.0
+
+
+@dataclass(slots=True)
+class Recovered:
+    """A model as it was: prepared, and not started yet.
+
+    Attributes:
+        checkpoint: the version on disk that the recovery began with.
+        damaged: newer versions on disk that cannot be read, oldest first.
+        position: of the last change that was repeated.
+        num_changes: how many were repeated.
+        fault: what ended the repetition before its end; only `last_good` goes on from there.
+    """
+
+    live: LiveModel
+    checkpoint: int
+    damaged: tuple[int, ...]
+    position: Position
+    keys: KeyTable
+    clock_s: float
+    num_changes: int = 0
+    fault: ArtifactInvalid | None = None
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether anything on disk is not what it should be."""
+        return bool(self.fault or self.damaged)
+
+
+class Recovery:
+    """Brings models back as they were.
+
+    Args:
+        engine: computes.
+        store: the model repository.
+        settings: the window of the keys; whether other bits are allowed.
+
+    Attributes:
+        progress: what is being repeated, in words; empty while nothing is.
+    """
+
+    def __init__(self, engine: Engine, store: Store, settings: Settings) -> None:
+        self._engine = engine
+        self._store = store
+        self._settings = settings
+        self.progress = ""
+
+    def recover(self, name: str) -> Recovered:
+        """The model as its last acknowledged change left it.
+
+        Raises:
+            ArtifactInvalid: it cannot be had whole; the sentence says what is damaged and how to
+                repair it.
+        """
+        recovered = self._begin(name)
+        past = self._past(recovered)
+        divergent = recovered.live.replay(
+            past, allow_divergent=self._settings.allow_divergent_replay
+        )
+        if divergent is not None and not recovered.live.is_divergent:
+            raise _diverged(name, divergent)
+        _check_reach(recovered)
+        self._serve_pinned(recovered.live)
+        self._report(recovered)
+        return recovered
+
+    def last_good(self, name: str) -> Recovered:
+        """The model as far as it can be had; `fault` says what is wrong beyond.
+
+        Its newest version gets a number that was never given out.
+
+        Raises:
+            ArtifactInvalid: no version can be read.
+        """
+        recovered = self._begin(name)
+        recovered.live.replay(self._until_fault(recovered), allow_divergent=True)
+        try:
+            self._serve_pinned(recovered.live)
+        except ArtifactInvalid as fault:
+            recovered.fault = recovered.fault or fault
+            recovered.live.serve("live", None)
+        end = max(self._store.journal_end(name), recovered.position.seq)
+        if recovered.is_damaged:
+            version = recovered.live.snapshot.stamp.version
+            lost = end - recovered.position.seq  # each of them may have made one version
+            recovered.live.renumber(max(version + lost, *recovered.damaged, version) + 1)
+            recovered.position = Position(end, recovered.position.chain)
+        return recovered
+
+    def _begin(self, name: str) -> Recovered:
+        version, files, damaged = self._newest_readable(name)
+        reach("recover.after_ckpt")
+        moment = moment_of(files.state)
+        live = self._engine.prepare(name, from_files(version, files))
+        live.serving = moment.serving
+        limits = self._settings
+        window = Window(
+            age_s=limits.idempotency_window_s,
+            newest=limits.idempotency_keys,
+            most=limits.idempotency_keys_max,
+        )
+        keys = KeyTable(window)
+        keys.load(files.keys or b"")
+        return Recovered(live, version, damaged, moment.position, keys, moment.clock_s)
+
+    def _newest_readable(self, name: str) -> tuple[int, VersionFiles, tuple[int, ...]]:
+        damaged: list[int] = []
+        for version in reversed(self._store.versions(name)):
+            try:
+                files = self._store.read(name, version)
+                from_files(version, files)
+            except (ArtifactInvalid, NotFound) as error:
+                log.error("passed over: %s", error.detail, extra={"model": name})
+                damaged.insert(0, version)
+            else:
+                return version, files, tuple(damaged)
+        raise ArtifactInvalid(
+            f"none of the {len(damaged)} versions of {name!r} can be read; restore one from a "
+            "backup, or DELETE the model"
+        )
+
+    def _past(self, recovered: Recovered) -> Iterator[Past]:
+        """The changes after the checkpoint, in order; `recovered` keeps up with them."""
+        name = recovered.live.name
+        environment = self._engine.environment(recovered.live.config)
+        end, told = self._store.journal_end(name), monotonic()
+        for stored in self._store.journal_rows(name, recovered.position):
+            row = stored.row
+            if not self._settings.allow_divergent_replay:
+                _check_environment(name, stored.environment, environment)
+            yield Past(request=from_row(row), version=row.version, state_digest=row.state_digest)
+            if row.key_hash:
+                recovered.keys.remember(row.key_hash, row.fingerprint, row.clock_s, row.answer)
+            recovered.position, recovered.clock_s = stored.position, row.clock_s
+            recovered.num_changes += 1
+            self.progress = f"replaying {name}: change {row.seq} of {end}"
+            if monotonic() - told >= _PROGRESS_S:
+                told = monotonic()
+                log.info(self.progress)
+        self.progress = ""
+
+    def _until_fault(self, recovered: Recovered) -> Iterator[Past]:
+        try:
+            yield from self._past(recovered)
+        except ArtifactInvalid as fault:
+            if fault.code == "environment_changed":
+                raise  # nothing is damaged: the operator chooses
+            recovered.fault = fault
+
+    def _serve_pinned(self, live: LiveModel) -> None:
+        if live.serving == "live":
+            return
+        try:
+            checkpoint = from_files(live.serving, self._store.read(live.name, live.serving))
+        except (ArtifactInvalid, NotFound) as error:
+            # Serving another version would answer in another space.
+            raise ArtifactInvalid(
+                f"model {live.name!r} was told to serve version {live.serving}, which cannot be "
+                "read; restore its folder, or serve the newest version: "
+                f"slimvec repair {live.name} --recover=last-good"
+            ) from error
+        live.serve(live.serving, self._engine.snapshot(live.name, checkpoint))
+
+    def _report(self, recovered: Recovered) -> None:
+        live = recovered.live
+        facts = {
+            "model": live.name,
+            "version": live.snapshot.stamp.version,
+            "checkpoint": recovered.checkpoint,
+            "changes_replayed": recovered.num_changes,
+        }
+        log.info("model recovered", extra=facts)
+        if live.is_divergent:
+            log.warning("the replay gave other bits than before, as was allowed", extra=facts)
+
+
+def _check_environment(name: str, then: Json, now: Json) -> None:
+    if then == now:
+        return
+    names = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+    raise ArtifactInvalid(
+        f"the last changes of model {name!r} were computed in another environment "
+        f"({', '.join(f'{key}: {then.get(key)} then, {now.get(key)} now' for key in names)}) and "
+        "would give other bits here; start once as it was and stop with SIGTERM, or accept other "
+        "bits with --allow-divergent-replay",
+        code="environment_changed",
+    )
+
+
+def _diverged(name: str, past: Past) -> ArtifactInvalid:
+    return ArtifactInvalid(
+        f"replaying model {name!r} gave other bits for version {past.version} than it had; "
+        "accept them under a new version with --allow-divergent-replay, or go back to the last "
+        f"good state: slimvec repair {name} --recover=last-good",
+        code="replay_diverged",
+    )
+
+
+def _check_reach(recovered: Recovered) -> None:
+    newest = recovered.live.snapshot.stamp.version
+    if recovered.damaged and newest < recovered.damaged[-1]:
+        name = recovered.live.name
+        raise ArtifactInvalid(
+            f"version {recovered.damaged[-1]} of {name!r} is damaged, and checkpoint "
+            f"{recovered.checkpoint} with its journal reaches version {newest} only; restore the "
+            f"folder from a backup, or: slimvec repair {name} --recover=last-good"
+        )

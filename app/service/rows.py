@@ -1,0 +1,136 @@
+"""Changes ↔ journal rows: the request as a safetensors file, the answer as the bytes sent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import orjson
+
+from app.codecs import pack, unpack
+from app.config import Component
+from app.errors import ArtifactInvalid
+from app.types import (
+    Batch,
+    Change,
+    ChangeAnswer,
+    ChangeRequest,
+    Configure,
+    Fit,
+    JournalRow,
+    Json,
+    Kind,
+    NamedArrays,
+    Replace,
+    Rollback,
+    Serve,
+    StepAnswer,
+    TrainerState,
+    TrainStep,
+)
+
+
+def to_row(change: Change, *, seq: int, clock_s: float) -> JournalRow:
+    """The row of an accepted change."""
+    arrays, options = _content(change.request)
+    options["learning_rates"] = list(change.learning_rates)
+    metadata = {name: orjson.dumps(value).decode() for name, value in options.items()}
+    key = change.key
+    return JournalRow(
+        seq=seq,
+        version=change.version,
+        kind=change.request.kind,
+        at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        clock_s=clock_s,
+        key_hash=key.hash if key else "",
+        fingerprint=key.fingerprint if key else "",
+        payload=pack(arrays, metadata),
+        state_digest=change.state_digest,
+        answer=encode_answer(change.answer),
+    )
+
+
+def from_row(row: JournalRow) -> ChangeRequest:
+    """The request that a row holds, decoded as it was.
+
+    Raises:
+        ArtifactInvalid: `journal_invalid`.
+    """
+    try:
+        arrays, metadata = unpack(row.payload)
+        options = {name: orjson.loads(text) for name, text in metadata.items()}
+        return _request(row.kind, arrays, options)
+    except (ArtifactInvalid, KeyError, TypeError, ValueError) as error:
+        raise ArtifactInvalid(
+            f"the journal's row {row.seq} ({row.kind}, version {row.version}) cannot be understood",
+            code="journal_invalid",
+        ) from error
+
+
+def encode_answer(answer: ChangeAnswer) -> bytes:
+    """The body of an answer; what the journal stores and a retry gets again, byte for byte."""
+    return orjson.dumps(answer)
+
+
+def decode_step_answer(body: bytes) -> StepAnswer:
+    """The answer that a stored body says."""
+    fields = orjson.loads(body)
+    rate = fields["learning_rate"]
+    fields["learning_rate"] = tuple(rate) if isinstance(rate, list) else rate
+    return StepAnswer(**fields)
+
+
+def _content(request: ChangeRequest) -> tuple[NamedArrays, Json]:
+    match request:
+        case TrainStep():
+            return batch_arrays(request.batch), {"loss": loss_of(request)}
+        case Rollback(to=to, state=state):
+            options = {"to": to, "version": state.version, "step": state.step}
+            return state.arrays, {**options, "scalars": state.scalars}
+        case Serve(version=version):
+            return {}, {"serving": version}
+        case Configure():
+            return {}, {}  # the learning rates stand in every row
+        case Replace(tensors=tensors):
+            return tensors, {}
+        case Fit(method=method, hidden_states=hidden_states):
+            return {"hidden_states": hidden_states}, {"method": method}
+
+
+def batch_arrays(batch: Batch) -> NamedArrays:
+    """The arrays of a batch that are there, by field."""
+    fields = {
+        "hidden_states": batch.hidden_states,
+        "targets": batch.targets,
+        "sample_weights": batch.sample_weights,
+    }
+    return {name: array for name, array in fields.items() if array is not None}
+
+
+def loss_of(step: TrainStep) -> Json | None:
+    """The loss that a step names, as JSON."""
+    return step.loss.model_dump(mode="json") if step.loss else None
+
+
+def _request(kind: Kind, arrays: NamedArrays, options: Json) -> ChangeRequest:
+    match kind:
+        case "step":
+            loss = options["loss"]
+            return TrainStep(
+                batch=Batch(**arrays), loss=Component.model_validate(loss) if loss else None
+            )
+        case "rollback":
+            state = TrainerState(
+                version=options["version"],
+                step=options["step"],
+                arrays=arrays,
+                scalars=options["scalars"],
+            )
+            return Rollback(to=options["to"], state=state)
+        case "serving":
+            return Serve(version=options["serving"])
+        case "config":
+            return Configure(learning_rates=tuple(options["learning_rates"]))
+        case "import":
+            return Replace(tensors=arrays)
+        case "fit":
+            return Fit(method=options["method"], hidden_states=arrays["hidden_states"])

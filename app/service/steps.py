@@ -1,0 +1,106 @@
+"""Train steps: checked, keyed, queued, answered."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, cast
+
+from app.engine import Job, Line, LiveModel
+from app.errors import StepRejected, Unacceptable
+from app.failpoints import reach
+from app.service.checkpoints import Checkpoints
+from app.service.keys import Running, in_progress
+from app.service.rows import decode_step_answer, encode_answer
+from app.service.validation import check_batch
+from app.types import ChangeAnswer, Key, StepAnswer, StepResult, TrainStep
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from app.service.service import Service
+
+REFUSED = "refused_"  # counters of one reason each
+
+
+class Steps:
+    """The verbs of training.
+
+    Args:
+        service: finds models, and says whether changes are accepted.
+        checkpoints: told of every accepted step.
+    """
+
+    def __init__(self, service: Service, checkpoints: Checkpoints) -> None:
+        self._service = service
+        self._checkpoints = checkpoints
+
+    def begin(
+        self, model: str, step: TrainStep, key: Key | None = None, line: Line | None = None
+    ) -> Awaitable[StepResult]:
+        """Queue a step now; its result comes when it is durable and published.
+
+        Raises:
+            NotFound, Unacceptable, InProgress, QueueFull, Unavailable: nothing was accepted.
+        """
+        live = self._checked(model, step)
+        known = self._find(model, key)
+        if isinstance(known, Running):
+            raise in_progress()
+        return self._settled(known) if known else self._submitted(live, step, key, line)
+
+    def join(
+        self, model: str, step: TrainStep, key: Key | None = None, line: Line | None = None
+    ) -> Awaitable[StepResult]:
+        """Queue a step now, or wait with whoever is carrying out the same one; see `begin`."""
+        live = self._checked(model, step)
+        known = self._find(model, key)
+        if isinstance(known, Running):
+            return self._joined(known)
+        return self._settled(known) if known else self._submitted(live, step, key, line)
+
+    def _checked(self, model: str, step: TrainStep) -> LiveModel:
+        self._service.check_accepting()
+        live = self._service.live(model)
+        check_batch(step.batch, live.config.input_size, model)
+        reach("parse.done")
+        return live
+
+    def _find(self, model: str, key: Key | None) -> bytes | Running | None:
+        reach("idem.lookup")
+        return None if key is None else self._service.histories[model].keys.find(key)
+
+    def _submitted(
+        self, live: LiveModel, step: TrainStep, key: Key | None, line: Line | None
+    ) -> Awaitable[StepResult]:
+        job = Job(step, key, line)
+        if key is not None:
+            # Before it is queued: a twin that comes meanwhile must find it.
+            self._service.histories[live.name].keys.begin(key, job.answer)
+        try:
+            answer = live.submit(job)
+        except Exception:
+            job.answer.cancel()
+            raise
+        return self._answered(live, answer)
+
+    async def _answered(self, live: LiveModel, future: Future[ChangeAnswer]) -> StepResult:
+        try:
+            answer = cast(StepAnswer, await asyncio.wrap_future(future))  # a step was asked for
+        except Unacceptable as error:
+            reason = error.reason if isinstance(error, StepRejected) else error.code
+            live.counters["steps_refused"] += 1
+            live.counters[f"{REFUSED}{reason}"] += 1
+            raise
+        live.counters["steps_accepted"] += 1
+        live.counters["rows_trained"] += answer.rows
+        self._checkpoints.note_step(live.name, answer.version)
+        return StepResult(answer, encode_answer(answer), is_replayed=False)
+
+    async def _joined(self, running: Running) -> StepResult:
+        # Shielded: this waiter may go, the one that began the step still wants its answer.
+        answer = await asyncio.shield(asyncio.wrap_future(running.answer))
+        return StepResult(cast(StepAnswer, answer), encode_answer(answer), is_replayed=True)
+
+    async def _settled(self, body: bytes) -> StepResult:
+        return StepResult(decode_step_answer(body), body, is_replayed=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 from pythonjsonlogger.json import JsonFormatter
 
 _BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -24,6 +27,12 @@ class Metrics:
         self.rows = Counter(
             "slimvec_rows", "Rows reduced or trained on", ["model", "verb"], registry=self._registry
         )
+        self.records = Counter(
+            "slimvec_stream_records",
+            "Records of training streams, by outcome: applied, replayed or refused",
+            ["model", "outcome"],
+            registry=self._registry,
+        )
         self._requests = Counter(
             "slimvec_requests", "Requests answered, by status", ["status"], registry=self._registry
         )
@@ -37,6 +46,10 @@ class Metrics:
             registry=self._registry,
         )
 
+    def watch_refused_steps(self, tell: Callable[[], Iterable[tuple[str, str, int]]]) -> None:
+        """Count steps that guards refused: model, reason and number, asked for at each look."""
+        self._registry.register(_RefusedSteps(tell))
+
     def observe(self, status: int, elapsed_s: float) -> None:
         """Count one answered request."""
         if (answered := self._answered.get(status)) is None:
@@ -47,6 +60,21 @@ class Metrics:
     def render(self) -> bytes:
         """Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class _RefusedSteps(Collector):
+    """A counter that is kept by the models themselves."""
+
+    def __init__(self, tell: Callable[[], Iterable[tuple[str, str, int]]]) -> None:
+        self._tell = tell
+
+    def collect(self) -> Iterator[Metric]:
+        counter = CounterMetricFamily(
+            "slimvec_steps_refused", "Train steps refused, by reason", labels=("model", "reason")
+        )
+        for model, reason, number in self._tell():
+            counter.add_metric((model, reason), number)
+        yield counter
 
 
 class _TextFormatter(logging.Formatter):

@@ -19,13 +19,26 @@ from app import __version__
 from app.api.asgi import App
 from app.api.context import RequestContext, refuse
 from app.api.edge import Edge
-from app.api.errors import MethodNotAllowed
+from app.api.errors import TRY_AGAIN, MethodNotAllowed
 from app.api.hot import HotPaths
+from app.api.routes.controls import READ_RAW, control_routes
 from app.api.routes.docs import docs_routes
 from app.api.routes.health import health_routes
 from app.api.routes.hot import hot_routes
 from app.api.routes.models import model_routes
-from app.api.schemas import HEADERS, Problem, ReduceRequest, TrainStepRequest, refer_to
+from app.api.routes.stream import stream_routes
+from app.api.routes.versions import version_routes
+from app.api.schemas import (
+    HEADERS,
+    Acknowledgement,
+    Problem,
+    RecordRefusal,
+    ReduceRequest,
+    StreamRecord,
+    TrainStepRequest,
+    refer_to,
+)
+from app.api.streams.open import OpenStreams
 from app.config import ModelConfig
 from app.errors import NotFound, SlimvecError, Unacceptable
 
@@ -36,7 +49,16 @@ _DESCRIPTION = (
     "Every vector says which version of the weights made it."
 )
 
-_READ_RAW = (ReduceRequest, TrainStepRequest, ModelConfig, Problem)
+_READ_RAW = (
+    ReduceRequest,
+    TrainStepRequest,
+    StreamRecord,
+    Acknowledgement,
+    RecordRefusal,
+    *READ_RAW,
+    ModelConfig,
+    Problem,
+)
 
 
 def create_app(edge: Edge) -> App:
@@ -58,7 +80,15 @@ def create_framework(edge: Edge) -> FastAPI:
         generate_unique_id_function=_operation_id,
         lifespan=_lifespan(edge),
     )
-    for router in (hot_routes(edge), model_routes(edge), health_routes(edge), docs_routes()):
+    for router in (
+        hot_routes(edge),
+        stream_routes(edge),
+        model_routes(edge),
+        version_routes(edge),
+        control_routes(edge),
+        health_routes(edge),
+        docs_routes(),
+    ):
         app.include_router(router)
     _handle_errors(app, edge)
     _complete_schema(app)
@@ -73,11 +103,11 @@ def _operation_id(route: APIRoute) -> str:
 
 def _lifespan(edge: Edge) -> Any:  # FastAPI's own type for this is a private union
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, OpenStreams]]:
         # In the background, so that probes are answered while models load.
         starting = asyncio.create_task(edge.service.start())
         starting.add_done_callback(_log_failure)
-        yield
+        yield {"streams": edge.streams}  # for the server, which knows first when it is to end
         starting.cancel()
         await edge.service.close()
 
@@ -142,6 +172,6 @@ def _add_headers(paths: dict[str, Any]) -> None:
     for operations in paths.values():
         for operation in operations.values():
             for status, response in operation["responses"].items():
-                retry = ("Retry-After",) if status in ("429", "503") else ()
+                retry = ("Retry-After",) if int(status) in TRY_AGAIN else ()
                 headers = refer_to("Request-Id", "Server-Timing", *retry)
                 response["headers"] = response.get("headers", {}) | headers

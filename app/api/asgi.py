@@ -60,15 +60,11 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> Buffer:
         TooLarge: declared or counted over `max_bytes`.
         ClientGone: the client hung up.
     """
-    encoding = header(scope, b"content-encoding")
-    if encoding is not None and encoding.strip().lower() != "identity":
-        raise UnsupportedMediaType(
-            "unsupported_content_encoding", "expected no Content-Encoding; send the body as it is"
-        )
+    refuse_encoding(scope)
     declared = header(scope, b"content-length")
     if declared is not None and int(declared) > max_bytes:
         raise _too_large(max_bytes)
-    first = await _receive(receive)
+    first = await receive_message(receive)
     body: bytes = first.get("body", b"")
     if len(body) > max_bytes:
         raise _too_large(max_bytes)
@@ -77,10 +73,23 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> Buffer:
     return await _read_rest(receive, bytearray(body), max_bytes)
 
 
+def refuse_encoding(scope: Scope) -> None:
+    """Refuse a body that is not sent as it is.
+
+    Raises:
+        UnsupportedMediaType: a Content-Encoding.
+    """
+    encoding = header(scope, b"content-encoding")
+    if encoding is not None and encoding.strip().lower() != "identity":
+        raise UnsupportedMediaType(
+            "unsupported_content_encoding", "expected no Content-Encoding; send the body as it is"
+        )
+
+
 async def _read_rest(receive: Receive, body: bytearray, max_bytes: int) -> bytearray:
     more = True
     while more:
-        message = await _receive(receive)
+        message = await receive_message(receive)
         body += message.get("body", b"")
         if len(body) > max_bytes:
             raise _too_large(max_bytes)
@@ -96,7 +105,12 @@ async def send_answer(send: Send, answer: Answer) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-async def _receive(receive: Receive) -> Message:
+async def receive_message(receive: Receive) -> Message:
+    """The next part of a request's body.
+
+    Raises:
+        ClientGone: the client hung up.
+    """
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGone

@@ -22,6 +22,8 @@ _ENDED = Unavailable(
     "outcome_unknown",
     "the server ended before this was settled; ask its state after the restart, then decide",
 )
+_BEGINNINGS = ("http.response.start", "websocket.accept")
+_ENDS = ("http.response.body", "websocket.close")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -41,27 +43,29 @@ class RequestContext:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; stamp, count and log its answer."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        if scope["type"] == "websocket":
+            send = _refusing_with_http(send)
         started = perf_counter()
         request_id = _request_id(scope)
         scope["request_id"] = request_id
-        status, is_answered = 0, False
+        status, is_answered, elapsed_s = 0, False, None
 
         async def send_stamped(message: Message) -> None:
-            nonlocal status, is_answered
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                elapsed_ms = (perf_counter() - started) * 1e3
+            nonlocal status, is_answered, elapsed_s
+            if message["type"] in _BEGINNINGS:
+                status = message.get("status", 101)
+                elapsed_s = perf_counter() - started
                 message["headers"] = [
-                    *message["headers"],
+                    *message.get("headers", ()),
                     (b"request-id", request_id.encode()),
-                    (b"server-timing", f"total;dur={elapsed_ms:.3f}".encode()),
+                    (b"server-timing", f"total;dur={elapsed_s * 1e3:.3f}".encode()),
                     (b"x-content-type-options", b"nosniff"),
                 ]
             await send(message)
-            is_answered = message["type"] == "http.response.body" and not message.get("more_body")
+            is_answered = message["type"] in _ENDS and not message.get("more_body")
 
         try:
             await self._app(scope, receive, send_stamped)
@@ -77,7 +81,8 @@ class RequestContext:
             if not status:
                 await send_answer(send_stamped, refuse(error, scope, self._metrics))
         finally:
-            self._finish(scope, status, perf_counter() - started)
+            # A stream's answer begins at once, and how long it lasts is its sender's business.
+            self._finish(scope, status, elapsed_s or perf_counter() - started)
 
     def _finish(self, scope: Scope, status: int, elapsed_s: float) -> None:
         self._metrics.observe(status, elapsed_s)
@@ -87,7 +92,7 @@ class RequestContext:
                 "request",
                 extra={
                     "request_id": scope["request_id"],
-                    "method": scope["method"],
+                    "method": scope.get("method", "GET"),  # a WebSocket's is not told
                     "path": scope["path"][:256],
                     "status": status,
                     "code": scope.get("refusal", ""),
@@ -106,6 +111,17 @@ def refuse(error: Exception, scope: Scope, metrics: Metrics) -> Answer:
     metrics.refusals.labels(error.code).inc()
     status, headers, body = render(error, request_id)
     return Answer(body, headers, status)
+
+
+def _refusing_with_http(send: Send) -> Send:
+    """Answers to a WebSocket's handshake are those of HTTP, under names of their own."""
+
+    async def send_named(message: Message) -> None:
+        if message["type"].startswith("http."):
+            message["type"] = f"websocket.{message['type']}"
+        await send(message)
+
+    return send_named
 
 
 def _request_id(scope: Scope) -> str:

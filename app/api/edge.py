@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 from app.api.asgi import Answer, Receive, Scope
+from app.api.streams.open import OpenStreams
 from app.codecs import Body
 from app.errors import Malformed, Unacceptable
 from app.service import Service
@@ -23,6 +24,7 @@ class Edge:
     service: Service
     settings: Settings
     metrics: Metrics
+    streams: OpenStreams = field(default_factory=OpenStreams)
 
 
 # A route whose body is raw bytes: it is called without any framework in between.

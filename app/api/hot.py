@@ -1,8 +1,8 @@
-"""The short way to the two hot verbs: a path match in front of the framework.
+"""The short way to the hot verbs: a path match in front of the framework.
 
 FastAPI's routing costs two to three times the throughput of a small body. The same functions are
 also its routes (for the documentation and for anything this match leaves to it), so both ways
-answer alike.
+answer alike. Streams, which answer while they read, and WebSockets go this way only.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ from app.api.asgi import App, Receive, Scope, Send, send_answer
 from app.api.edge import Edge, RawRoute
 from app.api.routes.reduce import reduce
 from app.api.routes.train import train_step
+from app.api.streams.http import train_stream
+from app.api.streams.websocket import train_websocket
+from app.errors import NotFound
 
 VERBS: dict[str, RawRoute] = {"reduce": reduce, "train-step": train_step}
+_STREAM = "train-stream"
 
 
 class HotPaths:
-    """Answers POSTs to the hot verbs; leaves everything else to the app behind.
+    """Answers POSTs to the hot verbs and streams; leaves everything else to the app behind.
 
     Args:
         app: the framework.
@@ -27,24 +31,33 @@ class HotPaths:
         self._app = app
         self._edge = edge
         self._default = edge.settings.default_model
-        self._short = {f"/{verb}": route for verb, route in VERBS.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a hot verb here, or pass the request on."""
         if scope["type"] == "http" and scope["method"] == "POST":
-            path: str = scope["path"]
-            route, model = self._short.get(path), self._default
-            if route is None:
-                route, model = _long(path)
-            if route is not None:
+            verb, model = self._split(scope["path"])
+            if (route := VERBS.get(verb)) is not None:
                 await send_answer(send, await route(self._edge, model, scope, receive))
                 return
+            if verb == _STREAM:
+                await train_stream(self._edge, model, scope, receive, send)
+                return
+        elif scope["type"] == "websocket":
+            await self._open(scope, receive, send)
+            return
         await self._app(scope, receive, send)
 
+    async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
+        verb, model = self._split(scope["path"])
+        if verb != _STREAM:
+            raise NotFound("route_not_found", "there is no WebSocket at this path; see /docs")
+        await train_websocket(self._edge, model, scope, receive, send)
 
-def _long(path: str) -> tuple[RawRoute | None, str]:
-    """The verb and model of `/models/{m}/{verb}`."""
-    parts = path.split("/")
-    if len(parts) == 4 and parts[1] == "models":
-        return VERBS.get(parts[3]), parts[2]
-    return None, ""
+    def _split(self, path: str) -> tuple[str, str]:
+        """Verb and model of `/{verb}` or `/models/{m}/{verb}`; no verb for any other path."""
+        parts = path.split("/")
+        if len(parts) == 2:
+            return parts[1], self._default
+        if len(parts) == 4 and parts[1] == "models":
+            return parts[3], parts[2]
+        return "", ""

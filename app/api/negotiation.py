@@ -7,10 +7,20 @@ from app.codecs import CODECS, Codec
 from app.errors import NotAcceptable, UnsupportedMediaType
 
 JSON = "application/json"
+SAFETENSORS = "application/x-safetensors"
 
 
 def choose_reader(scope: Scope, accepted: frozenset[str]) -> Codec:
     """The codec for the request's Content-Type.
+
+    Raises:
+        UnsupportedMediaType: none of `accepted`, or no Content-Type at all.
+    """
+    return CODECS[choose_media_type(scope, accepted)]
+
+
+def choose_media_type(scope: Scope, accepted: frozenset[str]) -> str:
+    """The request's Content-Type, without its parameters.
 
     Raises:
         UnsupportedMediaType: none of `accepted`, or no Content-Type at all.
@@ -21,7 +31,7 @@ def choose_reader(scope: Scope, accepted: frozenset[str]) -> Codec:
             "unsupported_media_type",
             f"expected Content-Type to be one of {', '.join(sorted(accepted))}",
         )
-    return CODECS[media_type]
+    return media_type
 
 
 def choose_writer(scope: Scope, reader: Codec) -> Codec:

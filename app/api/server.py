@@ -13,11 +13,13 @@ from types import FrameType
 import uvicorn
 
 from app.api.asgi import App
+from app.api.streams.protocol import BoundedWebSocket
 from app.errors import StartupError
 from app.service import Service
 from app.settings import Settings
 
 _READY_POLL_S = 0.02
+_PING_S = 20.0
 
 
 class Server(uvicorn.Server):
@@ -42,7 +44,11 @@ class Server(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 http="httptools",
-                ws="none",
+                ws=BoundedWebSocket,
+                ws_max_size=max(settings.max_json_body_bytes, settings.max_binary_body_bytes),
+                ws_per_message_deflate=False,  # a small message could become a very large one
+                ws_ping_interval=_PING_S,
+                ws_ping_timeout=None,  # a sender that is held back has its pongs held back, too
                 lifespan="on",
                 log_config=None,
                 access_log=False,
@@ -81,6 +87,11 @@ class Server(uvicorn.Server):
         """Refuse new train steps from the moment of the signal."""
         self._service.begin_drain()
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the open streams, then wait for every answer within the drain's time."""
+        self.lifespan.state["streams"].end()
+        await super().shutdown(sockets)
 
     async def _announce_when_ready(self) -> None:
         while self._service.phase == "starting":

@@ -1,0 +1,90 @@
+"""The training stream as a documented route; `api/hot.py` is the way that requests take."""
+
+from __future__ import annotations
+
+from inspect import getdoc
+
+from fastapi import APIRouter, Response
+
+from app.api.asgi import Receive, Scope, Send
+from app.api.edge import Edge
+from app.api.errors import documented
+from app.api.schemas import Acknowledgement, RecordRefusal, StreamRecord
+from app.api.streams.http import FRAMES, NDJSON, train_stream
+from app.types import Json
+
+_ON_ERROR = {
+    "name": "on_error",
+    "in": "query",
+    "required": False,
+    "description": "what a refused record does: stop the stream before it, or be skipped",
+    "schema": {"type": "string", "enum": ["stop", "skip"]},
+}
+_LOSS = {
+    "name": "loss",
+    "in": "query",
+    "required": False,
+    "description": "frames only: the name of a loss, instead of the config's, for every record",
+    "schema": {"type": "string"},
+}
+_BODY = {
+    "required": True,
+    "description": "records, one after another: a JSON object a line, or frames of a length "
+    "(u32, little-endian) and as many bytes of safetensors, whose metadata may hold `key`",
+    "content": {
+        NDJSON: {"schema": {"$ref": f"#/components/schemas/{StreamRecord.__name__}"}},
+        FRAMES: {"schema": {"type": "string", "format": "binary"}},
+    },
+}
+_LINES: Json = {
+    "description": "one JSON object a line, as records are settled",
+    "content": {
+        NDJSON: {
+            "schema": {
+                "anyOf": [
+                    {"$ref": f"#/components/schemas/{kind.__name__}"}
+                    for kind in (Acknowledgement, RecordRefusal)
+                ]
+            }
+        }
+    },
+}
+
+
+def stream_routes(edge: Edge) -> APIRouter:
+    """`/train-stream`, short and under each model."""
+    refusals = documented(400, 404, 413, 415, 422, 500, 503)
+    router = APIRouter(tags=["vectors"])
+
+    async def short() -> Response:
+        return _Stream(edge, edge.settings.default_model)
+
+    async def long(model: str) -> Response:
+        return _Stream(edge, model)
+
+    for path, endpoint in (("", short), ("/models/{model}", long)):
+        router.add_api_route(
+            f"{path}/train-stream",
+            endpoint,
+            methods=["POST"],
+            summary="Train without a pause; each record is acknowledged when it is durable",
+            description=getdoc(train_stream),
+            response_model=None,
+            response_class=Response,
+            responses={200: _LINES, **refusals},
+            openapi_extra={"requestBody": _BODY, "parameters": [_ON_ERROR, _LOSS]},
+        )
+    return router
+
+
+class _Stream(Response):
+    """An answer that begins before its request has ended."""
+
+    def __init__(self, edge: Edge, model: str) -> None:
+        super().__init__()
+        self._edge = edge
+        self._model = model
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the stream."""
+        await train_stream(self._edge, self._model, scope, receive, send)

@@ -1,0 +1,1 @@
+"""Training streams: many train steps over one connection, acknowledged as they become durable."""

@@ -1,0 +1,89 @@
+"""From the bytes of one record to a train step and its key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.api.negotiation import JSON
+from app.api.routes.train import OPTIONS, step_of, step_schema
+from app.codecs import CODECS, REQUEST_LIMITS, Buffer
+from app.codecs.tensors import read_header
+from app.errors import Malformed
+from app.settings import Settings
+from app.types import TrainStep
+
+SAFETENSORS = "application/x-safetensors"
+_KEY = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One train step of a stream, and the key under which it is applied at most once."""
+
+    step: TrainStep
+    key: str | None
+
+
+class RecordReader(Protocol):
+    """Reads the records of one form."""
+
+    def __call__(self, body: Buffer) -> Record:
+        """The record.
+
+        Raises:
+            Malformed, Unacceptable, TooLarge: as the body of a train step is refused.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """A record as it came, and who can read it."""
+
+    body: Buffer
+    reader: RecordReader
+
+    def read(self) -> Record:
+        """The step and its key; see `RecordReader`."""
+        return self.reader(self.body)
+
+
+class JsonReader:
+    """The JSON body of a train step, with the field `key` beside the others.
+
+    Args:
+        limits: of the server.
+    """
+
+    def __init__(self, limits: Settings) -> None:
+        self._schema = step_schema(limits, beside=OPTIONS | {_KEY})
+
+    def __call__(self, body: Buffer) -> Record:
+        """The record."""
+        decoded = CODECS[JSON].decode(body, self._schema)
+        key = decoded.options.get(_KEY)
+        if _KEY in decoded.options and not isinstance(key, str):
+            raise Malformed(
+                "bad_idempotency_key", "expected key to be a string; leave it out for none"
+            )
+        return Record(step_of(decoded, {}), key)
+
+
+class SafetensorsReader:
+    """The safetensors body of a train step; its metadata may name a `key`.
+
+    Args:
+        limits: of the server.
+        query: options of every record, as a binary body has them.
+    """
+
+    def __init__(self, limits: Settings, query: Mapping[str, str]) -> None:
+        self._schema = step_schema(limits)
+        self._query = query
+
+    def __call__(self, body: Buffer) -> Record:
+        """The record."""
+        decoded = CODECS[SAFETENSORS].decode(body, self._schema)
+        _, metadata = read_header(body, limits=REQUEST_LIMITS)
+        return Record(step_of(decoded, self._query), metadata.get(_KEY))

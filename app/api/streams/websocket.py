@@ -1,0 +1,112 @@
+"""The same stream over a WebSocket: a message a record, a message an acknowledgement."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from app.api.asgi import Receive, Scope, Send
+from app.api.edge import Edge
+from app.api.errors import Forbidden, kind_of
+from app.api.streams.framing import too_large
+from app.api.streams.options import BINARY, stream_options
+from app.api.streams.records import JsonReader, RawRecord, SafetensorsReader
+from app.api.streams.stream import Stream
+from app.errors import SlimvecError
+from app.settings import Settings
+
+_POLICY, _TOO_BIG, _INTERNAL, _RESTARTING = 1008, 1009, 1011, 1012
+
+
+async def train_websocket(
+    edge: Edge, model: str, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Applies train steps one after another; each is answered by one message, in order.
+
+    A sender that does not read its answers is not read either. It waits for its last answer before
+    it closes: closing ends both directions at once.
+    """
+    _refuse_foreign_page(scope)
+    options, query = stream_options(scope, model, BINARY)
+    edge.service.live(model)
+    await receive()  # the wish to connect
+    await send({"type": "websocket.accept"})
+    answers = MessageAnswers(send)
+    stream = Stream(edge, scope, options, answers)
+    await stream.run(
+        _records(
+            receive,
+            JsonReader(edge.settings),
+            SafetensorsReader(edge.settings, query),
+            edge.settings,
+        )
+    )
+    if stream.ending is not None:
+        await answers.end(_close_code(stream.ending))
+
+
+class MessageAnswers:
+    """Each line a message; one that cannot be sent yet holds the stream up."""
+
+    is_full = False
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._is_gone = False
+
+    async def acknowledge(self, line: bytes) -> None:
+        """Send an acknowledgement."""
+        await self._try({"type": "websocket.send", "text": line.decode().rstrip("\n")})
+
+    refuse = acknowledge
+
+    async def end(self, code: int) -> None:
+        """Close, with the reason as a code."""
+        await self._try({"type": "websocket.close", "code": code})
+
+    async def _try(self, message: dict[str, object]) -> None:
+        """Send to a peer that may have gone: what it sent before is settled all the same."""
+        if not self._is_gone:
+            try:
+                await self._send(message)
+            except OSError:  # what ASGI servers raise then
+                self._is_gone = True
+
+
+async def _records(
+    receive: Receive, read_json: JsonReader, read_binary: SafetensorsReader, limits: Settings
+) -> AsyncIterator[RawRecord]:
+    while (message := await receive())["type"] != "websocket.disconnect":
+        if (text := message.get("text")) is None:
+            body = message["bytes"]
+            if len(body) > limits.max_binary_body_bytes:
+                raise too_large(limits.max_binary_body_bytes)
+            yield RawRecord(body, read_binary)
+        else:
+            body = text.encode()
+            if len(body) > limits.max_json_body_bytes:
+                raise too_large(limits.max_json_body_bytes)
+            yield RawRecord(body, read_json)
+
+
+def _close_code(ending: Exception) -> int:
+    status = kind_of(ending).status if isinstance(ending, SlimvecError) else 500
+    if isinstance(ending, SlimvecError) and ending.code == "draining":
+        return _RESTARTING
+    if status == 413:
+        return _TOO_BIG
+    return _INTERNAL if status >= 500 else _POLICY
+
+
+def _refuse_foreign_page(scope: Scope) -> None:
+    """Refuse a page of another origin: a browser asks nobody before it opens a WebSocket.
+
+    Raises:
+        Forbidden: `origin_not_allowed`.
+    """
+    headers = dict(scope["headers"])
+    origin = headers.get(b"origin")
+    if origin is not None and origin.partition(b"://")[2] != headers.get(b"host"):
+        raise Forbidden(
+            "origin_not_allowed",
+            "expected a WebSocket from a page of this server, or from a program; got another page",
+        )

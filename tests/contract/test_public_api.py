@@ -35,7 +35,8 @@ def test_the_console_script_is_the_command_line() -> None:
 def test_help_lists_the_verbs_of_an_operator(command: list[str]) -> None:
     result = run([*command, "--help"], capture_output=True, text=True, check=True)
     listed = result.stdout.partition("Commands:")[2].split("\n")
-    assert [line.split()[0] for line in listed if line.strip()] == ["import", "serve"]
+    verbs = [line.split()[0] for line in listed if line.strip()]
+    assert verbs == ["import", "journal", "repair", "serve", "train", "verify"]
 
 
 def test_the_version_is_the_packages() -> None:
@@ -46,6 +47,14 @@ def test_the_version_is_the_packages() -> None:
 def test_help_does_not_wait_for_torch() -> None:
     code = "import sys, app.cli; sys.exit('torch' in sys.modules)"
     assert run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_looking_at_the_disk_does_not_wait_for_torch(tmp_path: Path) -> None:
+    for command in ("journal", "verify"):
+        flags = f"['{command}', 'm', '--models-dir', {str(tmp_path)!r}], standalone_mode=False"
+        end = f"try: app.cli.main({flags})\nexcept SystemExit: sys.exit('torch' in sys.modules)"
+        code = f"import sys, app.cli\n{end}"
+        assert run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_layer_library_exports_what_it_says() -> None:

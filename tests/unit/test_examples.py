@@ -8,6 +8,7 @@ from threading import Thread
 
 import numpy as np
 
+from tests.conftest import ModelFactory
 from tests.server import RunningServer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -56,3 +57,22 @@ def test_train_over_http_asks_what_a_server_of_another_kind_is() -> None:
     assert (result.returncode, result.stdout) == (1, "")
     assert sentence.endswith("; is it a Slimvec server?")
     assert " answered 501 " in sentence
+
+
+def test_train_stream_prints_what_is_durable(
+    server: RunningServer, new_model: ModelFactory, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(40, 8)))
+    result = run("train_stream.py", server.url, str(tmp_path / "rows.npy"), new_model())
+    *lines, versions = result.stdout.splitlines()
+    assert (result.returncode, result.stderr) == (0, "")
+    assert lines[-1].startswith("batches up to 10 are durable: loss ")
+    assert versions == "version 1 -> 11"
+
+
+def test_train_stream_says_in_one_sentence_that_no_server_answers(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.ones((2, 8)))
+    result = run("train_stream.py", "http://", str(tmp_path / "rows.npy"))
+    (sentence,) = result.stderr.splitlines()
+    assert (result.returncode, result.stdout) == (1, "")
+    assert sentence.startswith("unreachable: expected a URL like http://127.0.0.1:8000")

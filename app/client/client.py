@@ -1,0 +1,225 @@
+"""`Client`: performs the flows of `Verbs` with a blocking httpx client."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from numpy.typing import ArrayLike
+
+from app.client.acknowledgements import Item
+from app.client.actions import Done, Emit, Flow, advance
+from app.client.arrays import BatchLike
+from app.client.retries import Retries
+from app.client.stream import Window
+from app.client.trouble import check_url
+from app.client.verbs import OnError, Verbs
+from app.client.wire import Wire
+from app.config import ModelConfig
+from app.types import (
+    ControlAnswer,
+    ModelDescription,
+    ModelSummary,
+    Reduced,
+    Serving,
+    StateDescription,
+    StepAnswer,
+    VersionDescription,
+)
+
+T = TypeVar("T")
+
+_WINDOW = Window()
+_RETRIES = Retries()
+
+
+class Client:
+    """One model of a Slimvec server; a context manager.
+
+    Args:
+        url: where the server listens, like `http://127.0.0.1:8000`.
+        model: the model's name; without one, the server's default model.
+        retries: how long to insist.
+        timeout_s: of each connect, read and write.
+        headers: sent with every request.
+        transport: in the place of the network, for tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str | None = None,
+        *,
+        retries: Retries = _RETRIES,
+        timeout_s: float = 30.0,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._verbs = Verbs(model, retries)
+        self._http = httpx.Client(
+            base_url=check_url(url),
+            timeout=timeout_s,
+            headers=headers,
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._http.close()
+
+    def reduce(
+        self,
+        hidden_states: ArrayLike,
+        *,
+        version: Serving | None = None,
+        require_version: int | None = None,
+        normalize: bool = False,
+        dimensions: int | None = None,
+    ) -> Reduced:
+        """Make vectors smaller; the answer is stamped with the weights that did it.
+
+        Args:
+            hidden_states: shape (…, input_size).
+            version: a retained version, or "live" for the newest one.
+            require_version: `PreconditionFailed` unless this version answers.
+            normalize: divide each reduced row by its L2 norm.
+            dimensions: keep the first components (nested models only); before normalize.
+
+        Returns:
+            `array` of shape (…, n_components), float32, and its `stamp`.
+        """
+        return self._run(
+            self._verbs.reduce(
+                hidden_states,
+                version=version,
+                require_version=require_version,
+                normalize=normalize,
+                dimensions=dimensions,
+            )
+        )
+
+    def train_step(
+        self,
+        hidden_states: ArrayLike,
+        *,
+        targets: ArrayLike | None = None,
+        sample_weights: ArrayLike | None = None,
+        loss: str | None = None,
+        if_version: int | None = None,
+        key: str | None = None,
+    ) -> StepAnswer:
+        """Update the weights once; applied exactly once, however often it has to be sent.
+
+        Args:
+            hidden_states: shape (…, input_size).
+            targets: as the loss asks, shape (…, n_components).
+            sample_weights: shape (…), one weight for each row.
+            loss: the name of a loss, instead of the config's.
+            if_version: `PreconditionFailed` unless the model is at this version.
+            key: the Idempotency-Key; without one, a new one for this call.
+        """
+        fields = {
+            "hidden_states": hidden_states,
+            "targets": targets,
+            "sample_weights": sample_weights,
+        }
+        return self._run(self._verbs.train_step(fields, loss=loss, if_version=if_version, key=key))
+
+    def train_stream(
+        self,
+        batches: Iterable[BatchLike],
+        *,
+        loss: str | None = None,
+        on_error: OnError = "stop",
+        key: str | None = None,
+        window: Window = _WINDOW,
+    ) -> Generator[Item, None, None]:
+        """Train on one batch after another; each is applied exactly once.
+
+        Yields an `Acknowledgement` whenever more records are durable, and a `Refused` for each
+        record that the server refused. Batches are taken as they can be sent, and held until they
+        are settled; a broken connection or a restart of the server is waited out.
+
+        Args:
+            batches: arrays of hidden_states, or `Batch`es.
+            loss: the name of a loss, instead of the config's.
+            on_error: after a refused record, raise its error ("stop") or go on ("skip").
+            key: what the records' keys begin with; without one, a new one for this call. The same
+                key and the same batches again apply nothing twice.
+            window: how much is sent before acknowledgements are read.
+        """
+        flow = self._verbs.train_stream(loss=loss, on_error=on_error, key=key, window=window)
+        with closing(flow), Wire(self._http, batches) as wire:
+            step = advance(flow)
+            while not isinstance(step, Done):
+                if isinstance(step, Emit):
+                    yield step.item
+                    step = advance(flow)
+                else:
+                    step = advance(flow, wire.perform(step))
+
+    def models(self) -> tuple[ModelSummary, ...]:
+        """Every model of the server, with its newest version."""
+        return self._run(self._verbs.models())
+
+    def describe(self) -> ModelDescription:
+        """Config, versions, device."""
+        return self._run(self._verbs.describe())
+
+    def state(self) -> StateDescription:
+        """Where the trainer stands, with the digest of everything that learning needs."""
+        return self._run(self._verbs.state())
+
+    def versions(self) -> tuple[VersionDescription, ...]:
+        """The retained versions, oldest first."""
+        return self._run(self._verbs.versions())
+
+    def version(self, number: int) -> VersionDescription:
+        """One retained version."""
+        return self._run(self._verbs.version(number))
+
+    def checkpoint(self) -> int:
+        """Write the newest version to disk now; its number."""
+        return self._run(self._verbs.checkpoint())
+
+    def promote(self, version: Serving) -> ControlAnswer:
+        """Let unpinned requests have this version; "live" for always the newest."""
+        return self._run(self._verbs.promote(version))
+
+    def rollback(self, version: int, *, if_version: int | None = None) -> ControlAnswer:
+        """Return the trainer to the state of a retained version, as a new version.
+
+        Not sent again when its outcome is unknown (`Interrupted`); with `if_version`, the version
+        that the model is at, you can do that yourself: it is carried out once.
+        """
+        return self._run(self._verbs.rollback(version, if_version=if_version))
+
+    def create(self, config: ModelConfig | Mapping[str, Any]) -> ModelSummary:
+        """Create the model from its config."""
+        return self._run(self._verbs.create(config))
+
+    def delete(self) -> None:
+        """Delete the model and everything it learned."""
+        self._run(self._verbs.delete())
+
+    def _run(self, flow: Flow[T]) -> T:
+        with closing(flow), Wire(self._http) as wire:
+            step = advance(flow)
+            while not isinstance(step, Done):
+                assert not isinstance(step, Emit), "only streams emit"
+                step = advance(flow, wire.perform(step))
+        return step.value

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 from benchmarks.work import JSON, SAFETENSORS, model_config, weights
 
 ROOT = Path(__file__).parent.parent
+OURS, VOLATILE = "slimvec", "volatile"
 REDUCER = "reducer"
 # One for each body format, so that each starts from the same weights.
 LEARNERS = {JSON: "learner-json", SAFETENSORS: "learner-safetensors"}
@@ -85,28 +86,37 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[dict[str, Server]]:
-    """Slimvec, the plain service and the echo server, all of the same layer, until the end."""
-    layer = folder / "layer.safetensors"
-    save_file({"Q_reduced": weights()}, layer)
-    models = folder / "models"
-    for name in (REDUCER, *LEARNERS.values()):
-        _write_model(models / name / "1")
-    modules = {
-        "slimvec": ["app", "serve", "--models-dir", str(models), "--default-model", REDUCER,
-                    "--port", "0", "--device", "cpu", "--threads", "1"],
-        "naive": ["benchmarks.servers.naive", str(layer)],
-        "echo": ["benchmarks.servers.echo"],
-    }  # fmt: skip
+def running(folder: Path, names: Set[str]) -> Iterator[dict[str, Server]]:
+    """Servers of the same layer, until the end; `folder` is for their models and logs."""
     with ExitStack() as stack:
-        processes = {n: stack.enter_context(_process(m, folder)) for n, m in modules.items()}
-        yield {name: _ready(name, process, folder) for name, process in processes.items()}
+        started = [stack.enter_context(_process(_module(n, folder), folder)) for n in sorted(names)]
+        found = zip(sorted(names), started, strict=True)
+        yield {name: _ready(name, process, folder) for name, process in found}
 
 
-def _write_model(version: Path) -> None:
+def write_model(version: Path) -> None:
+    """The layer as version 1 of a model."""
     version.mkdir(parents=True)
     (version / "config.json").write_text(json.dumps(model_config()))
     save_file({"Q_reduced": weights()}, version / "model.safetensors", {"format": "pt"})
+
+
+def _module(name: str, folder: Path) -> list[str]:
+    """What `python -m` is told to start."""
+    match name:
+        case "echo":
+            return ["benchmarks.servers.echo"]
+        case "naive":
+            layer = folder / "layer.safetensors"
+            save_file({"Q_reduced": weights()}, layer)
+            return ["benchmarks.servers.naive", str(layer)]
+    models = folder / name
+    for model in (REDUCER, *LEARNERS.values()):
+        write_model(models / model / "1")
+    if name == VOLATILE:
+        return ["benchmarks.servers.volatile", str(models), REDUCER]
+    return ["app", "serve", "--models-dir", str(models), "--default-model", REDUCER,
+            "--port", "0", "--device", "cpu", "--threads", "1"]  # fmt: skip
 
 
 @contextmanager

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from statistics import median
+from time import perf_counter, process_time
 
 import torch
 from torch import nn
 
+from benchmarks.rounds import Sample
 from benchmarks.work import FUSED, LEARNING_RATE, batch, weights
+
+IN_PROCESS = "in process"
 
 _WARM_UP_STEPS = 20
 
@@ -46,3 +50,12 @@ def step_seconds(rows: int, *, seconds: float) -> list[float]:
         learner.step()
         durations.append(perf_counter() - began)
     return durations
+
+
+def step_sample(rows: int, seconds: float) -> Sample:
+    """The same as one measurement."""
+    cpu_began = process_time()
+    durations = sorted(step_seconds(rows, seconds=seconds))
+    cpu_us = (process_time() - cpu_began) / len(durations) * 1e6
+    p99_ms = durations[round((len(durations) - 1) * 0.99)] * 1e3
+    return Sample(len(durations) / sum(durations), median(durations) * 1e3, p99_ms, cpu_us, 0.0)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from math import isnan
 from pathlib import Path
 from statistics import median
+from typing import TypeAlias
 
-from benchmarks.rounds import IN_PROCESS, Sample, Samples
+from benchmarks.comparisons import Comparison
+from benchmarks.in_process import IN_PROCESS
+from benchmarks.rounds import Sample, Samples
 from benchmarks.scenarios import SHORT_NAMES, Scenario
 from benchmarks.work import INPUT_SIZE, JSON, N_COMPONENTS
+
+Measured: TypeAlias = Scenario | Comparison
 
 _HEAD = (
     "| scenario | body | req/s | p50 ms | p99 ms | x naive JSON | x naive by CPU | % of echo "
@@ -22,14 +27,21 @@ _TRAIN_HEAD = (
     "| train step | body | p50 ms | in process, p50 ms | x in process | CPU µs "
     "| in process, CPU µs | x in process by CPU |"
 )
+_COMPARISON_HEAD = "| comparison | way | figure | | x the first | CPU µs |"
 
 
-def render(results: Mapping[Scenario, Samples], *, rounds: int, seconds: float) -> str:
+def render(results: Mapping[Measured, Samples], *, rounds: int, seconds: float) -> str:
     """The whole report."""
-    parts = [machine(), _method(rounds, seconds), "", _table(_HEAD, results, _line)]
-    trained = {s: samples for s, samples in results.items() if (IN_PROCESS, "") in samples}
+    parts = [machine(), _method(rounds, seconds)]
+    requests = {m: samples for m, samples in results.items() if isinstance(m, Scenario)}
+    trained = {s: samples for s, samples in requests.items() if (IN_PROCESS, "") in samples}
+    compared = {m: samples for m, samples in results.items() if isinstance(m, Comparison)}
+    if requests:
+        parts += ["", _table(_HEAD, _per_body(requests, _line))]
     if trained:
-        parts += ["", _table(_TRAIN_HEAD, trained, _train_line)]
+        parts += ["", _table(_TRAIN_HEAD, _per_body(trained, _train_line))]
+    if compared:
+        parts += ["", _table(_COMPARISON_HEAD, _comparison_lines(compared))]
     return "\n".join(parts) + "\n"
 
 
@@ -62,16 +74,35 @@ def _method(rounds: int, seconds: float) -> str:
     )
 
 
-def _table(
-    head: str,
-    results: Mapping[Scenario, Samples],
-    line: Callable[[Scenario, Samples, str], list[str]],
-) -> str:
-    lines = [head, "|---" * (head.count("|") - 1) + "|"]
+def _table(head: str, lines: Iterable[list[str]]) -> str:
+    rule = "|---" * (head.count("|") - 1) + "|"
+    return "\n".join([head, rule, *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def _per_body(
+    results: Mapping[Scenario, Samples], line: Callable[[Scenario, Samples, str], list[str]]
+) -> Iterator[list[str]]:
     for scenario, samples in results.items():
         for media_type in scenario.media_types:
-            lines.append(f"| {' | '.join(line(scenario, samples, media_type))} |")
-    return "\n".join(lines)
+            yield line(scenario, samples, media_type)
+
+
+def _comparison_lines(results: Mapping[Comparison, Samples]) -> Iterator[list[str]]:
+    for comparison, samples in results.items():
+        first = samples[comparison.ways[0][0], ""]
+        for measure in comparison.measures:
+            for label, _ in comparison.ways:
+                these = samples[label, ""]
+                yield [
+                    comparison.name,
+                    label,
+                    _significant(_median(these, measure.of)),
+                    measure.unit,
+                    ratio([*map(measure.of, these)], [*map(measure.of, first)], digits=2)
+                    if these is not first
+                    else "1",
+                    _number(_median(these, _cpu)),
+                ]
 
 
 def _line(scenario: Scenario, samples: Samples, media_type: str) -> list[str]:
@@ -123,6 +154,10 @@ def _median(samples: list[Sample], field: Callable[[Sample], float]) -> float:
 
 def _number(value: float) -> str:
     return "-" if isnan(value) else f"{value:,.0f}"
+
+
+def _significant(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
 def _processor() -> str:

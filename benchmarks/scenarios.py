@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from benchmarks.contenders import OURS
 from benchmarks.work import JSON, SAFETENSORS
 
 Verb = Literal["reduce", "train-step"]
@@ -34,6 +35,11 @@ class Scenario:
     def name(self) -> str:
         """What `--only` matches, for example `reduce-32-c8`."""
         return f"{self.verb}-{self.rows}-c{self.connections}"
+
+    @property
+    def servers(self) -> frozenset[str]:
+        """The servers that it needs."""
+        return frozenset({OURS, "naive", "echo"})
 
 
 SCENARIOS = (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load
 
 from app.types import FloatArray
-from benchmarks.contenders import LEARNERS, Call, ContenderFailed
+from benchmarks.contenders import LEARNERS, OURS, VOLATILE, Call, ContenderFailed
 from benchmarks.in_process import Learner
 from benchmarks.scenarios import Scenario, Verb
 from benchmarks.work import JSON, SAFETENSORS, batch, encode, weights
@@ -36,9 +36,9 @@ class Answering(Protocol):
 
 
 def call(contender: str, verb: Verb, rows: int, media_type: str) -> Call:
-    """The request that Slimvec or the plain service gets."""
+    """The request that Slimvec, in either form, or the plain service gets."""
     body = encode(batch(rows, with_targets=verb == "train-step"), media_type)
-    if contender == "slimvec" and verb == "train-step":
+    if contender in (OURS, VOLATILE) and verb == "train-step":
         return Call(f"/models/{LEARNERS[media_type]}/train-step", media_type, body)
     return Call(f"/{verb}", media_type, body)
 
@@ -68,20 +68,20 @@ def verify_training(server: Answering, media_type: str) -> None:
 
 
 def verify(servers: Mapping[str, Answering], scenarios: list[Scenario]) -> None:
-    """Verify everything that these scenarios time.
+    """Verify everything that these scenarios time, and the training of every Slimvec.
 
     Raises:
         ContenderFailed: the first contender that computes something else.
     """
-    slimvec, naive = servers["slimvec"], servers["naive"]
     for rows in sorted({s.rows for s in scenarios if s.verb == "reduce"}):
-        verify_reduce(slimvec, rows, JSON)
-        verify_reduce(slimvec, rows, SAFETENSORS)
-        verify_reduce(naive, rows, JSON)
+        verify_reduce(servers[OURS], rows, JSON)
+        verify_reduce(servers[OURS], rows, SAFETENSORS)
+        verify_reduce(servers["naive"], rows, JSON)
+    for name in {OURS, VOLATILE} & servers.keys():
+        verify_training(servers[name], JSON)
+        verify_training(servers[name], SAFETENSORS)
     if any(s.verb == "train-step" for s in scenarios):
-        verify_training(slimvec, JSON)
-        verify_training(slimvec, SAFETENSORS)
-        verify_training(naive, JSON)
+        verify_training(servers["naive"], JSON)
 
 
 def _reduced(answer: bytes, media_type: str) -> FloatArray:

@@ -18,19 +18,29 @@ from safetensors.numpy import save
 
 from app.types import FloatArray
 from benchmarks.__main__ import main as benchmarks
-from benchmarks.contenders import ROOT, Call, ContenderFailed
+from benchmarks.comparisons import (
+    COMPARISONS,
+    Bursts,
+    Frames,
+    Posts,
+    Reads,
+    Replays,
+)
+from benchmarks.contenders import OURS, ROOT, VOLATILE, Call, ContenderFailed
 from benchmarks.gpu import Timing, measure, table
 from benchmarks.gpu import main as gpu
-from benchmarks.in_process import Learner
+from benchmarks.in_process import IN_PROCESS, Learner
 from benchmarks.load import BadAnswer, Load, body_length, drive
 from benchmarks.report import ratio, render
-from benchmarks.rounds import IN_PROCESS, Sample
+from benchmarks.rounds import Sample
 from benchmarks.scenarios import SCENARIOS, Scenario
 from benchmarks.verify import TRAIN_ROWS, verify_reduce, verify_training
 from benchmarks.work import JSON, SAFETENSORS, batch, weights
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
+COMPARED_NAMES = ("reader-1", "stream")
+COMPARED = tuple(f"| {name} |" for name in COMPARED_NAMES)
 REQUEST = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -38,18 +48,28 @@ def sample(rate: float, p50_ms: float = 1.0) -> Sample:
     return Sample(rate, p50_ms, 2.0, 100.0, 0.1)
 
 
+@pytest.mark.timeout(300)  # it starts four servers
 def test_programme_verifies_measures_and_prints_every_row_with_its_ratios(tmp_path: Path) -> None:
     output = tmp_path / "report.md"
-    options = ("--rounds", "1", "--seconds", "0.05", "--only", "train-step-32-c1")
-    command = [sys.executable, "-m", "benchmarks", *options, "--output", str(output)]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    rows = [
-        line.split(" | ") for line in output.read_text().splitlines() if "train-step-32" in line
-    ]
+    report = measured(output, "train-step-32-c1", *COMPARED_NAMES)
+    rows = [line.split(" | ") for line in report.splitlines() if "train-step-32" in line]
     assert [row[1] for row in rows] == ["JSON", "safetensors"] * 2
     ratios = [row[5] for row in rows[:2]] + [row[4] for row in rows[2:]]
     assert all(float(ratio) > 0 for ratio in ratios)
+    compared = [line.split(" | ") for line in report.splitlines() if line.startswith(COMPARED)]
+    labels = {row[1] for row in compared}
+    assert labels == {label for c in COMPARISONS for label, _ in c.ways if c.name in COMPARED_NAMES}
+    assert all(float(row[4]) > 0 for row in compared)
+
+
+def measured(output: Path, *only: str) -> str:
+    options = ["--rounds", "1", "--seconds", "0.05", "--output", str(output)]
+    for name in only:
+        options += ["--only", name]
+    command = [sys.executable, "-m", "benchmarks", *options, "--folder", str(output.parent)]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return output.read_text()
 
 
 def test_unknown_scenario_is_refused_with_the_known_ones() -> None:
@@ -62,7 +82,15 @@ def test_scenarios_cover_what_the_project_promises_to_measure() -> None:
     reduces = {(s.rows, s.connections) for s in SCENARIOS if s.verb == "reduce"}
     assert reduces == {(rows, c) for rows in (1, 32, 256) for c in (1, 8, 64)}
     assert {s.rows for s in SCENARIOS if s.verb == "train-step"} == {32, 256}
-    assert len({s.name for s in SCENARIOS}) == len(SCENARIOS)
+    ways = [way for comparison in COMPARISONS for _, way in comparison.ways]
+    assert {w.connections for w in ways if isinstance(w, Posts) and w.server == VOLATILE} == {1, 8}
+    assert {w.waiting for w in ways if isinstance(w, Bursts)} == {1, 4, 16}
+    assert {(w.rows, w.trained) for w in ways if isinstance(w, Reads)} >= {
+        (rows, trained) for rows in (1, 32) for trained in ("", OURS)
+    }
+    assert {Replays(), Frames(OURS)} <= set(ways)
+    names = [one.name for one in (*SCENARIOS, *COMPARISONS)]
+    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def make(data: Path, out: Path) -> None:
         seconds = time.perf_counter() - began
         rows = compared(layer, train_pairs, test)
         checkpoint = checkpoint_of(layer)
-        files = to_files(checkpoint, "initial", rows["**this model**"])
+        files = to_files(checkpoint, "initial", metrics=rows["**this model**"])
         facts = {
             "digest": checkpoint.digest,
             "sha256": sha256(files.model).hexdigest(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,32 +14,49 @@ from tests.e2e.conftest import ROOT
 from tests.e2e.process import ServerProcess, plain_environment
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# A line that fails leaves no server behind.
+CLEAN_UP = "trap 'kill -9 $(jobs -p) 2> /dev/null || true' EXIT\n"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.timeout(300)  # it starts three servers, one after another
 def test_the_five_minutes_work_line_by_line(models_dir: Path, tmp_path: Path) -> None:
-    [lines] = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
     with ServerProcess(models_dir) as server:
-        script = (
-            lines.replace("http://127.0.0.1:8000", str(server.client.base_url).rstrip("/"))
-            .replace("/tmp/one.json", str(tmp_path / "one.json"))
-            .replace(".venv/bin/python", sys.executable)
-        )
         ended = subprocess.run(
-            ["bash", "-euc", script],
+            ["bash", "-euc", CLEAN_UP + five_minutes(server, tmp_path)],
             cwd=ROOT,
-            env=plain_environment(),
+            env=plain_environment() | {"SLIMVEC_MODELS_DIR": str(models_dir)},
             capture_output=True,
             text=True,
             check=False,
         )
-    assert ended.returncode == 0, ended.stderr
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     first, passes = ended.stdout.partition("pass 1")[::2]
     assert first.startswith('{"reduced":[[')
     assert '"model":"minilm-384-to-96","version":1' in first
-    losses = [float(loss) for loss in re.findall(r"loss ([0-9.]+)", passes)]
-    assert losses[-1] < losses[0]
-    assert '"version":46' in passes  # 5 passes over 9 batches, counted from version 1
+    losses = [float(loss) for loss in re.findall(r"loss ([0-9.]+), version", passes)]
+    assert losses[4] < losses[0]
+    assert re.findall(r"idempotency-replayed: \w+", passes) == ["idempotency-replayed: true"]
+    # From version 1: 5 passes over 9 batches, one step twice under its key, 9 batches in a stream.
+    assert '"kind":"rollback","version":57' in passes
+    states = re.findall(r'"version":10,.*?"state_digest":"\w{64}"', passes)
+    assert len(states) == 2  # 9 batches in a stream, before the crash and after it
+    assert states[0] == states[1]
+
+
+def five_minutes(server: ServerProcess, folder: Path) -> str:
+    """The README's shell block, on other ports and in another place."""
+    lines: str
+    [lines] = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    return (
+        lines.replace("http://127.0.0.1:8000", str(server.client.base_url).rstrip("/"))
+        .replace("8001", str(port))
+        .replace("/tmp/", f"{folder}/")
+        .replace(".venv/bin/python", sys.executable)
+        .replace(".venv/bin/slimvec", f"{sys.executable} -m app")
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

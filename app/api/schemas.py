@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from typing import Annotated, Any, Literal
 
-import numpy as np
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
@@ -13,6 +12,7 @@ from app.api.routes.reduce import ReduceParameters
 from app.config import Component
 from app.types import Json, ModelSummary
 
+ModelName = Annotated[str, Path(description="the model's name")]
 Nested = Annotated[
     list[Any], Field(description="numbers, nested by the leading dimensions; rows of equal length")
 ]
@@ -83,6 +83,36 @@ class TrainStepRequest(BaseModel):
     )
 
 
+class StreamRecord(TrainStepRequest):
+    """One line of `POST /train-stream`."""
+
+    key: str | Absent = Field(
+        None,
+        description="under which the record is applied once, however often it is sent",
+        json_schema_extra=_without_default,
+    )
+
+
+class Acknowledgement(BaseModel):
+    """Every record up to `ack` is settled; the rest is about the newest one that was applied."""
+
+    ack: int = Field(description="records count from 1")
+    version: int | None
+    step: int | None
+    loss: float | None
+    grad_norm: float | None
+    learning_rate: float | list[float] | None
+    rows: int | None
+    records_per_s: float
+
+
+class RecordRefusal(BaseModel):
+    """One record was refused; as the last line, it is the first one that was not applied."""
+
+    record: int
+    error: Problem
+
+
 class ModelList(BaseModel):
     """Every model here, and the one that the short paths mean."""
 
@@ -98,11 +128,15 @@ class CheckpointAnswer(BaseModel):
 
 
 class Health(BaseModel):
-    """A probe's answer."""
+    """A probe's answer: the status code is about serving, the body about training too."""
 
-    status: Literal["live", "ready", "starting", "draining", "closed"]
-    serving: bool
-    training: bool
+    status: Literal["live", "ready", "starting", "draining", "closed", "failed"]
+    serving: bool = Field(description="whether vectors are made")
+    training: bool = Field(description="whether every model accepts changes")
+    reason: str = Field(description="why one of the two is off, or what a start is doing now")
+    stopped: dict[str, str] = Field(
+        description="models that accept no change, each with the `code` that says why"
+    )
 
 
 class FieldFault(BaseModel):
@@ -139,18 +173,46 @@ class Problem(BaseModel):
     errors: Annotated[list[FieldFault], Field(max_length=10)] | Absent = Field(
         None, description="where, if there is a place", json_schema_extra=_without_default
     )
+    reason: str | Absent = Field(
+        None,
+        description="of `step_rejected`: which guard refused, in one word",
+        json_schema_extra=_without_default,
+    )
 
 
 def _header(description: str, **schema: Any) -> Json:
     return {"description": description, "schema": schema}
 
 
+IF_MATCH: Json = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": 'apply only at this version, like "41" (with the quotes); 412 otherwise',
+    "schema": {"type": "string"},
+}
+IDEMPOTENCY_KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "apply this request once, however often it is sent under this key",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+OCTETS: Json = {"schema": {"type": "string", "format": "binary"}}
 HEADERS: Json = {
     "Model-Name": _header("the model that answered", type="string"),
     "Model-Version": _header("the version of its weights", type="integer"),
     "Model-Digest": _header("their digest", type="string", pattern="^[0-9a-f]{16}$"),
     "Request-Id": _header("the client's own, if it sent a harmless one", type="string"),
     "Server-Timing": _header("milliseconds until the answer began", type="string"),
+    "Idempotency-Replayed": _header(
+        "true: this is the stored answer of before", type="string", const="true"
+    ),
+    "Idempotency-Window": _header(
+        "how long a key is remembered: seconds of serving, and so many of the newest for longer",
+        type="string",
+        examples=["86400;keys=100000"],
+    ),
     "Retry-After": _header("seconds to wait before another try", type="integer"),
 }
 
@@ -158,64 +220,3 @@ HEADERS: Json = {
 def refer_to(*headers: str) -> Json:
     """The headers of a response, by reference to `HEADERS`."""
     return {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
-
-
-def _wave(*shape: int) -> Json:
-    """Numbers of some shape, in the form that takes one line."""
-    values = np.sin(np.arange(np.prod(shape))).astype("<f2")
-    data = b64encode(values.tobytes()).decode()
-    return {"shape": list(shape), "dtype": "float16", "data": data}
-
-
-def _example(summary: str, value: Json) -> Json:
-    return {"summary": summary, "value": value}
-
-
-# What "Try it out" sends. The first of each verb fits the demo model and that of the config below.
-REDUCE_EXAMPLES: Json = {
-    "base64": _example(
-        "one row of 384 numbers, as base64",
-        {"hidden_states": _wave(1, 384), "normalize": True},
-    ),
-    "lists": _example(
-        "nested lists, for a model with input_size 4",
-        {"hidden_states": [[0.1, -0.2, 0.3, 0.4]], "version": "live", "encoding": "base64"},
-    ),
-}
-TRAIN_EXAMPLES: Json = {
-    "base64": _example(
-        "two rows of 384 numbers, as base64",
-        {"hidden_states": _wave(2, 384), "sample_weights": [1.0, 0.5]},
-    ),
-    "lists": _example(
-        "nested lists and targets, for a model with input_size 4 and n_components 2",
-        {
-            "hidden_states": [[0.1, -0.2, 0.3, 0.4], [0.4, 0.3, -0.2, 0.1]],
-            "targets": [[0.1, 0.4], [0.4, 0.1]],
-            "loss": "mse",
-        },
-    ),
-}
-CONFIG_EXAMPLES: Json = {
-    "config": _example(
-        "384 to 96",
-        {
-            "input_size": 384,
-            "layers": [{"type": "QRReduction", "n_components": 96, "parametrization": "qr"}],
-            "loss": {"type": "similarity"},
-            "optimizer": {
-                "type": "AdamW",
-                "lr": 0.001,
-                "groups": [{"match": "Q_reduced$", "weight_decay": 0.0}],
-            },
-        },
-    ),
-    "small": _example(
-        "4 to 2, with a bias",
-        {
-            "input_size": 4,
-            "layers": [{"type": "QRReduction", "n_components": 2, "bias": True}],
-            "loss": "mse",
-        },
-    ),
-}

@@ -15,7 +15,7 @@ from app.engine.admission import Admission, Ticket
 from app.engine.device import ChosenDevice
 from app.engine.live import LiveModel
 from app.engine.snapshot import Snapshot, to_arrays
-from app.errors import ConfigInvalid, Conflict
+from app.errors import ConfigInvalid, Conflict, SlimvecError
 from app.settings import Settings
 from app.training.trainer import Trainer
 from app.types import (
@@ -79,8 +79,8 @@ class Engine:
         trainer = self._trainer(checkpoint)
         return LiveModel(name, checkpoint.config, trainer, self.snapshot(name, checkpoint))
 
-    def start(self, live: LiveModel, commit: Commit) -> None:
-        """Bring a prepared model to life; it serves and trains from now on.
+    def start(self, live: LiveModel, commit: Commit, stopped: SlimvecError | None = None) -> None:
+        """Bring a prepared model to life; it serves from now on, and trains unless `stopped`.
 
         Raises:
             Conflict: a model of that name is live already.
@@ -89,6 +89,8 @@ class Engine:
             raise Conflict("model_exists", f"model {live.name!r} exists already")
         limits = self._settings
         live.start(commit, queue_size=limits.train_queue, group_size=limits.train_group)
+        if stopped is not None:
+            live.stop_training(stopped)
         self.models[live.name] = live
 
     def state_of(self, checkpoint: Checkpoint) -> TrainerState:

@@ -127,21 +127,16 @@ class Checkpoints:
         self._due.clear()
 
     def _is_due(self, live: LiveModel) -> bool:
-        since = self._dirty_since.get(live.name)
-        if since is None or monotonic() < self._retry_at.get(live.name, 0.0):
-            return False
-        if live.training_stopped:
-            return False
         steps = live.snapshot.stamp.version - self._written.get(live.name, 0)
-        return (
+        if not steps or live.training_stopped:
+            return False
+        # Not all is told by `note_step`: whoever waited for a step may have gone before its end.
+        since = self._dirty_since.setdefault(live.name, monotonic())
+        return monotonic() >= self._retry_at.get(live.name, 0.0) and (
             steps >= self._settings.checkpoint_every_steps
             or monotonic() - since >= self._settings.checkpoint_every_s
-            or self._journal_bytes(live.name) >= self._settings.checkpoint_every_bytes
+            or self._histories[live.name].num_bytes >= self._settings.checkpoint_every_bytes
         )
-
-    def _journal_bytes(self, model: str) -> int:
-        history = self._histories[model]
-        return history.journal.num_bytes if history.is_writable else 0
 
     def _retain(self, live: LiveModel) -> None:
         limits = self._settings

@@ -56,7 +56,7 @@ class Controls:
         if version == live.snapshot.stamp.version:
             await self._checkpoints.write(live)  # what is served must be there after a restart
         async with self._checkpoints.paused(model):
-            snapshot = await self._service.pinned(live, version)
+            snapshot = await self._service.reductions.pinned(live, version)
             job = Job(request, then=lambda: live.serve(version, snapshot))
             return await self._change(job, live)
 

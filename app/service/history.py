@@ -38,6 +38,7 @@ class History:
 
     Args:
         live: whose past.
+        position: where its journal ends now.
         journal: open for appending; None where nothing can be written.
         keys: of the requests that were carried out.
         clock_s: seconds that the model had been served before.
@@ -47,11 +48,17 @@ class History:
     """
 
     def __init__(
-        self, live: LiveModel, journal: Journal | None, keys: KeyTable, clock_s: float
+        self,
+        live: LiveModel,
+        position: Position,
+        journal: Journal | None,
+        keys: KeyTable,
+        clock_s: float,
     ) -> None:
         self.keys = keys
         self.fault: SlimvecError | None = None
         self._live = live
+        self._first = position
         self._journal = journal
         self._clock_base = clock_s - monotonic()
 
@@ -65,6 +72,16 @@ class History:
         """The open journal."""
         assert self._journal is not None, "a read-only model accepts no change"
         return self._journal
+
+    @property
+    def position(self) -> Position:
+        """Behind the last change."""
+        return self._journal.position if self._journal else self._first
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the journal file that is being written."""
+        return self._journal.num_bytes if self._journal else 0
 
     @property
     def is_writable(self) -> bool:

@@ -224,18 +224,15 @@ class Models:
             moved = self._store.set_aside(name, versions=recovered.damaged, journal=False)
             log.warning("damaged versions set aside: %s", moved, extra={"model": name})
         journal = self._open_journal(recovered) if self._is_writable else None
-        history = History(live, journal, recovered.keys, recovered.clock_s)
+        history = History(live, recovered.position, journal, recovered.keys, recovered.clock_s)
         written = recovered.checkpoint
         if live.is_divergent and journal is not None:
             # On disk before anything is learned on it: another replay would give yet other bits.
             written = self._write_prepared(live, history)
-        self._engine.start(live, history.commit)
+        # Known before it is live: from then on every verb looks them up.
         self._histories[name] = history
-        if journal is None:
-            live.stop_training(_read_only())
         self._checkpoints.adopt(name, written)
-        if live.snapshot.stamp.version > written:
-            self._checkpoints.note_step(name, live.snapshot.stamp.version)
+        self._engine.start(live, history.commit, stopped=_read_only() if journal is None else None)
         return live
 
     def _write_prepared(self, live: LiveModel, history: History) -> int:

@@ -94,7 +94,15 @@ class Recovery:
             ArtifactInvalid: no version can be read.
         """
         recovered = self._begin(name)
-        recovered.live.replay(self._until_fault(recovered), allow_divergent=True)
+        try:
+            divergent = recovered.live.replay(self._until_fault(recovered), allow_divergent=True)
+        except ArtifactInvalid as fault:
+            if fault.code == "environment_changed":
+                raise  # nothing is damaged: the operator chooses
+            recovered.fault = fault
+        else:
+            if divergent is not None:
+                recovered.fault = recovered.fault or _diverged(name, divergent)
         try:
             self._serve_pinned(recovered.live)
         except ArtifactInvalid as fault:
@@ -165,7 +173,7 @@ class Recovery:
             yield from self._past(recovered)
         except ArtifactInvalid as fault:
             if fault.code == "environment_changed":
-                raise  # nothing is damaged: the operator chooses
+                raise
             recovered.fault = fault
 
     def _serve_pinned(self, live: LiveModel) -> None:

@@ -11,8 +11,7 @@ from typing import Literal, TypeAlias
 
 from app.config import ModelConfig
 from app.engine import ChosenDevice, Engine, LiveModel
-from app.engine.snapshot import Snapshot
-from app.errors import PreconditionFailed, SlimvecError, Unavailable
+from app.errors import SlimvecError, Unavailable
 from app.exchange import from_tensors
 from app.failpoints import reach
 from app.service.checkpoints import Checkpoints
@@ -20,9 +19,9 @@ from app.service.controls import Controls
 from app.service.history import History
 from app.service.models import Models, summarise
 from app.service.recovery import Recovery
-from app.service.reduce_options import NO_OPTIONS, ReduceOptions, check_dimensions, finish
+from app.service.reduce_options import NO_OPTIONS, ReduceOptions
+from app.service.reductions import Reductions
 from app.service.steps import REFUSED, Steps
-from app.service.validation import check_reduced, check_width
 from app.settings import Settings
 from app.types import (
     FloatArray,
@@ -54,6 +53,7 @@ class Service:
 
     Attributes:
         models: create, load, describe, delete.
+        reductions: vectors made smaller, by the served version or a retained one.
         steps: train steps, one by one and in streams.
         controls: every other change of a model.
         histories: the journal and keys of each live model.
@@ -76,6 +76,7 @@ class Service:
             self.histories,
             is_writable=is_writable,
         )
+        self.reductions = Reductions(self, engine, settings)
         self.steps = Steps(self, self._checkpoints)
         self.controls = Controls(self, engine, self._checkpoints)
         self._tasks: list[asyncio.Task[None]] = []
@@ -177,17 +178,7 @@ class Service:
             Unacceptable: width, values or options that cannot be used.
             QueueFull: too many requests in flight.
         """
-        live = self.live(model)
-        check_width(hidden_states, live.config.input_size, model)
-        check_dimensions(options.dimensions, live)
-        with self._engine.admission.admit() as ticket:
-            snapshot = await self._choose(live, options)
-            array = await self._engine.reduce(ticket, snapshot, hidden_states)
-        check_reduced(hidden_states, array, self._settings.dtype)
-        live.counters["rows_reduced"] += array.size // snapshot.n_components
-        if options is not NO_OPTIONS:
-            array = finish(array, options)
-        return Reduced(array, snapshot.stamp)
+        return await self.reductions.reduce(model, hidden_states, options)
 
     async def train_step(self, model: str, step: TrainStep, key: Key | None = None) -> StepResult:
         """Apply one update; the answer names the version that it made.
@@ -262,7 +253,6 @@ class Service:
         """Where the trainer stands, with the digest that replay and restart must reproduce."""
         live, history = self.live(model), self.histories[model]
         state, digest, rates = await asyncio.wrap_future(live.state())
-        journal = history.journal if history.is_writable else None
         return StateDescription(
             model=model,
             version=state.version,
@@ -270,8 +260,8 @@ class Service:
             state_digest=digest,
             serving=live.serving,
             learning_rate=rates[0] if len(rates) == 1 else rates,
-            seq=journal.position.seq if journal else 0,
-            journal_bytes=journal.num_bytes if journal else 0,
+            seq=history.position.seq,
+            journal_bytes=history.num_bytes,
             checkpoint=self._checkpoints.newest(model),
             is_divergent=live.is_divergent,
         )
@@ -316,31 +306,3 @@ class Service:
             raise Unavailable("not_ready", "the server is still loading its models")
         if self._phase != "ready":
             raise Unavailable("draining", "the server is shutting down; nothing was accepted")
-
-    async def _choose(self, live: LiveModel, options: ReduceOptions) -> Snapshot:
-        asked = options.version
-        snapshot = live.served if asked is None else live.snapshot
-        if isinstance(asked, int) and asked != snapshot.stamp.version:
-            snapshot = await self.pinned(live, asked)
-        required = options.require_version
-        if required is not None and required != snapshot.stamp.version:
-            raise PreconditionFailed(
-                "version_mismatch",
-                f"version {required} is required, but version {snapshot.stamp.version} is serving",
-            )
-        return snapshot
-
-    async def pinned(self, live: LiveModel, version: int) -> Snapshot:
-        """A retained version, ready to multiply.
-
-        Raises:
-            NotFound: it is not retained; the message names the nearest ones.
-        """
-        snapshot = live.pinned(version)
-        if snapshot is None:
-            snapshot = await asyncio.to_thread(self._load, live.name, version)
-            live.pin(snapshot)
-        return snapshot
-
-    def _load(self, model: str, version: int) -> Snapshot:
-        return self._engine.snapshot(model, self.models.read_version(model, version))

@@ -49,7 +49,7 @@ REFUSALS: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("GET", "/models/small/versions/99", {}, 404, "version_not_retained"),
     ("POST", "/reduce", {"json": {**_GOOD, "version": 99}}, 404, "version_not_retained"),
     ("GET", "/reduce", {}, 405, "method_not_allowed"),
-    ("PATCH", "/models/small", {}, 405, "method_not_allowed"),
+    ("POST", "/models/small", {}, 405, "method_not_allowed"),
     ("POST", "/health/live", {}, 405, "method_not_allowed"),
     ("DELETE", "/docs", {}, 405, "method_not_allowed"),
     ("POST", "/reduce", _good(accept="image/png"), 406, "not_acceptable"),
@@ -65,7 +65,7 @@ REFUSALS: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("POST", "/reduce", {"json": {**_GOOD, "dimensions": 2}}, 422, "dimensions_unsupported"),
     ("POST", "/train-step", {"json": {**_GOOD, "loss": "mse"}}, 422, "missing_field"),
     ("POST", "/train-step", {"json": {**_GOOD, "loss": "huber"}}, 422, "config_invalid"),
-    ("POST", "/train-step", _good(idempotency_key="k"), 422, "idempotency_unsupported"),
+    ("POST", "/models/small/rollback", _good(idempotency_key="k"), 422, "idempotency_unsupported"),
     ("PUT", "/models/new", {"json": {"input_size": 8}}, 422, "config_invalid"),
     ("GET", "/models/A", {}, 422, "model_name_invalid"),
     ("GET", "/models/small/versions/one", {}, 422, "wrong_type"),
@@ -124,6 +124,8 @@ def test_a_draining_server_refuses_changes_and_still_reduces(start_server: Serve
         "status": "draining",
         "serving": False,
         "training": False,
+        "reason": "the server is shutting down",
+        "stopped": {},
     }
 
 

@@ -84,7 +84,7 @@ SEEDED = {
     "client/arrays.py": "import torch",
     "cli/train.py": "from app.engine import Engine",
     "errors.py": "from app.codecs import CODECS",
-    "types.py": "if TYPE_CHECKING:\n    from app.engine import Engine",
+    "types/values.py": "if TYPE_CHECKING:\n    from app.engine import Engine",
 }
 
 

@@ -247,4 +247,5 @@ def test_what_was_learned_is_there_after_a_restart(
         create(first, "small", MODELS["small"])
         first.http.post("/train-step", json=_BATCH).raise_for_status()
         before = first.http.get("/models/small/state").json()
-    assert start_server(tmp_path).http.get("/models/small/state").json() == before
+    after = start_server(tmp_path).http.get("/models/small/state").json()
+    assert after == before | {"checkpoint": 2, "journal_bytes": after["journal_bytes"]}

@@ -15,13 +15,21 @@ from tests.conftest import ModelFactory
 from tests.server import RunningServer
 
 HOT = ("/reduce", "/models/{model}/reduce", "/train-step", "/models/{model}/train-step")
+STREAMS = ("/train-stream", "/models/{model}/train-stream")
+FITS = ("/fit", "/models/{model}/fit")
+_CONTROLLED = frozenset({400, 404, 412, 413, 415, 422, 429, 503, 507})
 # Method and path as the contract's route table has them, with what each answers well and ill.
 ROUTES: dict[tuple[str, str], tuple[str, frozenset[int]]] = {
     **{("post", path): ("200", frozenset({400, 404, 413, 415, 422, 429, 503})) for path in HOT},
+    **{("post", path): ("200", frozenset({400, 404, 415, 422, 503})) for path in STREAMS},
+    **{("post", path): ("200", _CONTROLLED) for path in FITS},
+    ("put", "/models/{model}/serving"): ("200", _CONTROLLED),
+    ("post", "/models/{model}/rollback"): ("200", _CONTROLLED),
+    ("patch", "/models/{model}"): ("200", _CONTROLLED),
     ("get", "/models"): ("200", frozenset()),
     ("get", "/models/{model}"): ("200", frozenset({404, 422, 503})),
     ("get", "/models/{model}/state"): ("200", frozenset({404, 422, 503})),
-    ("put", "/models/{model}"): ("201", frozenset({400, 409, 413, 415, 422, 503, 507})),
+    ("put", "/models/{model}"): ("201", _CONTROLLED | {409}),
     ("delete", "/models/{model}"): ("204", frozenset({404, 422, 503})),
     ("get", "/models/{model}/versions"): ("200", frozenset({404, 422, 503})),
     ("post", "/models/{model}/versions"): ("201", frozenset({404, 422, 503, 507})),
@@ -31,17 +39,22 @@ ROUTES: dict[tuple[str, str], tuple[str, frozenset[int]]] = {
     ("get", "/metrics"): ("200", frozenset()),
 }
 NOT_YET = [
-    ("POST", "/train-stream"), ("POST", "/evaluate"), ("POST", "/fit"), ("POST", "/jvp"),
-    ("POST", "/models/small/rollback"), ("PUT", "/models/small/serving"),
+    ("POST", "/evaluate"), ("POST", "/jvp"), ("POST", "/models/small/evaluate"),
     ("GET", "/models/small/drift"), ("POST", "/models/small/migrate"), ("GET", "/events"),
     ("GET", "/models/small/versions/1/export"), ("GET", "/v2"), ("POST", "/v1/embeddings"),
 ]  # fmt: skip
 
+CONTROLS = ("ServingRequest", "RollbackRequest", "ConfigureRequest", "FitRequest")
 REDUCE_OPTIONS = ("version", "require_version", "normalize", "dimensions", "encoding")
 TRAIN_FIELDS = ("targets", "sample_weights", "loss")
 STAMPS = {"Model-Name", "Model-Version", "Model-Digest"}
+KEYED = {"Idempotency-Replayed", "Idempotency-Window"}  # only where a key was sent
 EVERYWHERE = {"Request-Id", "Server-Timing"}
+_NOT_JSON = {
+    ("get", "/metrics"), ("delete", "/models/{model}"), *(("post", path) for path in STREAMS),
+}  # fmt: skip
 
+_PASSING = ("409", "429", "503")
 _MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "json": "application/json"}
 
 
@@ -90,7 +103,7 @@ def test_every_route_says_what_it_does_answers_and_refuses(
 def test_every_json_answer_has_a_schema(document: dict[str, Any]) -> None:
     for route, operation in _operations(document):
         answer = operation["responses"][ROUTES[route][0]]
-        if route in {("get", "/metrics"), ("delete", "/models/{model}")}:
+        if route in _NOT_JSON:
             assert "application/json" not in answer.get("content", {})
         else:
             assert answer["content"]["application/json"]["schema"].keys() & {"$ref", "type"}
@@ -102,20 +115,30 @@ def test_every_body_has_its_media_types_and_a_json_schema(document: dict[str, An
         for route, operation in _operations(document)
         if "requestBody" in operation
     }
+    streams = {("post", path): bodies.pop(("post", path)) for path in STREAMS}
+    assert {frozenset(content) for content in streams.values()} == {
+        frozenset({"application/x-ndjson", "application/x-slimvec-frames"})
+    }
     assert all(next(iter(content)) == "application/json" for content in bodies.values())
-    both = {"application/json", "application/x-safetensors"}
+    json = {"application/json"}
+    both = json | {"application/x-safetensors"}
     assert {route: set(content) for route, content in bodies.items()} == {
         ("post", "/reduce"): both | {"application/x-npy"},
         ("post", "/models/{model}/reduce"): both | {"application/x-npy"},
         ("post", "/train-step"): both,
         ("post", "/models/{model}/train-step"): both,
         ("put", "/models/{model}"): both,
+        ("post", "/fit"): both,
+        ("post", "/models/{model}/fit"): both,
+        ("put", "/models/{model}/serving"): json,
+        ("post", "/models/{model}/rollback"): json,
+        ("patch", "/models/{model}"): json,
     }
     assert all(content["application/json"]["schema"]["$ref"] for content in bodies.values())
 
 
 def test_every_refusal_is_documented_from_the_table(document: dict[str, Any]) -> None:
-    titles = {str(kind.status): kind.title for kind in KINDS.values()}
+    titles = {str(kind.status): kind.title for kind in reversed(KINDS.values())}
     for (_, path), operation in _operations(document):
         for status, response in operation["responses"].items():
             if int(status) < 400 or path == "/health/ready":
@@ -129,7 +152,7 @@ def test_every_refusal_is_documented_from_the_table(document: dict[str, Any]) ->
 
 def test_every_field_of_the_bodies_is_described(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    for name in ("ReduceRequest", "TrainStepRequest", "ModelConfig"):
+    for name in ("ReduceRequest", "TrainStepRequest", "ModelConfig", *CONTROLS):
         for field, schema in schemas[name]["properties"].items():
             assert schema.get("description"), f"{name}.{field}"
 
@@ -148,6 +171,27 @@ def test_the_examples_work(
         example = _example(document, "post", f"/{verb}", body)
         answer = server.http.post(f"/models/{model}/{verb}", json=example)
         assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("put", "serving", "pin"),
+        ("put", "serving", "live"),
+        ("post", "rollback", "back"),
+        ("patch", "", "lr"),
+        ("post", "fit", "lists"),
+    ],
+)
+def test_the_examples_of_the_controls_work(
+    document: dict[str, Any], server: RunningServer, new_model: ModelFactory,
+    method: str, path: str, name: str,
+) -> None:  # fmt: skip
+    model = new_model(_example(document, "put", "/models/{model}", "small"))
+    end = f"/{path}" if path else ""
+    example = _example(document, method, f"/models/{{model}}{end}", name)
+    answer = server.http.request(method, f"/models/{model}{end}", json=example)
+    assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.parametrize(
@@ -185,7 +229,9 @@ def test_a_query_parameter_is_never_null_or_sent_unasked(document: dict[str, Any
     }
     assert given.keys() == {
         *((path, option) for path in HOT[:2] for option in REDUCE_OPTIONS),
-        *((path, "loss") for path in HOT[2:]),
+        *((path, "loss") for path in HOT[2:] + STREAMS),
+        *((path, "on_error") for path in STREAMS),
+        *((path, "method") for path in FITS),
     }
     assert "null" not in str(given.values())
     assert "default" not in str(given.values())
@@ -202,16 +248,17 @@ def test_an_answer_has_the_media_types_and_headers_of_the_document(
             target, json={"hidden_states": [[0.5] * 8]}, headers={"accept": media_type}
         )
         assert answer.headers["content-type"] == media_type
-        assert {name.lower() for name in well["headers"]} <= answer.headers.keys()
+        assert {name.lower() for name in well["headers"].keys() - KEYED} <= answer.headers.keys()
     assert len(well["content"]) == (3 if path.endswith("reduce") else 1)
-    assert well["headers"].keys() == STAMPS | EVERYWHERE
+    keyed = KEYED if path.endswith("train-step") else set()
+    assert well["headers"].keys() == STAMPS | EVERYWHERE | keyed
 
 
 def test_every_answer_documents_its_id_and_clock(document: dict[str, Any]) -> None:
     for route, operation in _operations(document):
         for status, response in operation["responses"].items():
             assert response["headers"].keys() >= EVERYWHERE, (route, status)
-            assert ("Retry-After" in response["headers"]) == (status in ("429", "503")), route
+            assert ("Retry-After" in response["headers"]) == (status in _PASSING), route
 
 
 def test_the_page_and_its_script_ask_no_other_host(server: RunningServer) -> None:

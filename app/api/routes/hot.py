@@ -12,11 +12,13 @@ from pydantic import BaseModel
 
 from app.api.edge import Edge, RawRoute
 from app.api.errors import documented
+from app.api.examples import REDUCE_EXAMPLES, TRAIN_EXAMPLES
 from app.api.negotiation import JSON
 from app.api.routes import reduce, train
 from app.api.schemas import (
-    REDUCE_EXAMPLES,
-    TRAIN_EXAMPLES,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    OCTETS,
     ReduceAnswer,
     ReduceRequest,
     TrainStepRequest,
@@ -24,16 +26,8 @@ from app.api.schemas import (
 )
 from app.types import Json, StepAnswer
 
-_REFUSALS = documented(400, 404, 406, 412, 413, 415, 422, 429, 500, 503)
-_OCTETS = {"schema": {"type": "string", "format": "binary"}}
-_STAMPS = refer_to("Model-Name", "Model-Version", "Model-Digest")
-_IF_MATCH = {
-    "name": "If-Match",
-    "in": "header",
-    "required": False,
-    "description": 'apply only at this version, like "41" (with the quotes); 412 otherwise',
-    "schema": {"type": "string"},
-}
+_REFUSALS = (400, 404, 406, 412, 413, 415, 422, 429, 500, 503)
+_STAMPS = ("Model-Name", "Model-Version", "Model-Digest")
 _LOSS = {
     "name": "loss",
     "in": "query",
@@ -56,6 +50,8 @@ class _Verb:
     writes: frozenset[str]
     answer: type
     parameters: list[Json]
+    headers: tuple[str, ...]
+    refusals: tuple[int, ...]
 
 
 def hot_routes(edge: Edge) -> APIRouter:
@@ -79,6 +75,8 @@ def _verbs() -> list[_Verb]:
             writes=reduce.READS,
             answer=ReduceAnswer,
             parameters=_query(reduce.ReduceParameters),
+            headers=_STAMPS,
+            refusals=_REFUSALS,
         ),
         _Verb(
             path="/train-step",
@@ -89,7 +87,9 @@ def _verbs() -> list[_Verb]:
             examples=TRAIN_EXAMPLES,
             writes=frozenset({JSON}),
             answer=StepAnswer,
-            parameters=[_IF_MATCH, _LOSS],
+            parameters=[IF_MATCH, IDEMPOTENCY_KEY, _LOSS],
+            headers=(*_STAMPS, "Idempotency-Replayed", "Idempotency-Window"),
+            refusals=(*_REFUSALS, 409, 507),
         ),
     ]
 
@@ -101,7 +101,8 @@ def _add(router: APIRouter, verb: _Verb, path: str, endpoint: Callable[..., Any]
         # The page offers the first one.
         "content": {JSON: {"schema": schema, "examples": verb.examples}, **_binary(verb.reads)},
     }
-    well = {"model": verb.answer, "content": _binary(verb.writes), "headers": _STAMPS}
+    headers = refer_to(*verb.headers)
+    well = {"model": verb.answer, "content": _binary(verb.writes), "headers": headers}
     router.add_api_route(
         path,
         endpoint,
@@ -109,13 +110,13 @@ def _add(router: APIRouter, verb: _Verb, path: str, endpoint: Callable[..., Any]
         summary=verb.summary,
         description=getdoc(verb.route),
         response_model=None,
-        responses={200: well, **_REFUSALS},
+        responses={200: well, **documented(*verb.refusals)},
         openapi_extra={"requestBody": body, "parameters": verb.parameters},
     )
 
 
 def _binary(media_types: frozenset[str]) -> Json:
-    return dict.fromkeys(sorted(media_types - {JSON}), _OCTETS)
+    return dict.fromkeys(sorted(media_types - {JSON}), OCTETS)
 
 
 def _query(model: type[BaseModel]) -> list[Json]:

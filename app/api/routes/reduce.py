@@ -16,11 +16,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from app.api.asgi import Answer, Receive, Scope, read_body
+from app.api.bodies import refusal
 from app.api.edge import Edge, hidden_states_of, query_options, stamp_headers
 from app.api.negotiation import JSON, choose_reader, choose_writer
 from app.codecs import CODECS, BodySchema
-from app.errors import Unacceptable
-from app.faults import OURS, first_fault
+from app.faults import OURS
 from app.service import NO_OPTIONS, ReduceOptions
 
 READS = frozenset(CODECS)
@@ -109,7 +109,7 @@ def parse_options(options: dict[str, Any]) -> ReduceParameters:
     try:
         return ReduceParameters.model_validate(options)
     except ValidationError as error:
-        raise _refusal(error) from None
+        raise refusal(error) from None
 
 
 def parse_query(options: dict[str, str]) -> ReduceParameters:
@@ -121,15 +121,10 @@ def parse_query(options: dict[str, str]) -> ReduceParameters:
     try:
         return ReduceParameters.model_validate_strings(options, context=_FROM_TEXT)
     except ValidationError as error:
-        raise _refusal(error) from None
+        raise refusal(error) from None
 
 
 def _verb_options(parameters: ReduceParameters) -> ReduceOptions:
     if parameters is _DEFAULTS:
         return NO_OPTIONS
     return ReduceOptions(**parameters.model_dump(exclude={"encoding"}))
-
-
-def _refusal(error: ValidationError) -> Unacceptable:
-    fault = first_fault(error)
-    return Unacceptable(fault.code, f"{fault.pointer}: {fault.sentence}", pointer=fault.pointer)

@@ -3,50 +3,76 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
-import orjson
-
-from app.api.asgi import Answer, Receive, Scope, header, read_body, single_header
+from app.api.asgi import Answer, Receive, Scope, read_body, single_header
 from app.api.edge import Edge, hidden_states_of, query_options, stamp_headers
 from app.api.negotiation import JSON, choose_reader
-from app.codecs import BodySchema
+from app.codecs import Body, BodySchema
 from app.config import parse_loss
-from app.errors import Malformed, Unacceptable
-from app.types import Batch, Stamp, TrainStep
+from app.errors import Malformed
+from app.failpoints import reach
+from app.service import make_key
+from app.settings import Settings
+from app.types import Batch, Key, Stamp, TrainStep
 
 READS = frozenset({JSON, "application/x-safetensors"})
 _ARRAYS = frozenset({"hidden_states", "targets", "sample_weights"})
-_OPTIONS = frozenset({"loss"})
+OPTIONS = frozenset({"loss"})
 _NO_QUERY: frozenset[str] = frozenset()
+_KEY = b"idempotency-key"
 _ETAG = re.compile(r'"([0-9]{1,18})"')
 
 
 async def train_step(edge: Edge, model: str, scope: Scope, receive: Receive) -> Answer:
     """Applies one update: forward, loss, backward, optimizer step.
 
-    The answer names the version and digest that it made. A refused step changes nothing.
+    The answer names the version and digest that it made. A refused step changes nothing. With an
+    `Idempotency-Key` it is applied once, however often it is sent: the same request again gets the
+    stored answer, byte for byte, and `Idempotency-Replayed: true`.
     """
     reader = choose_reader(scope, READS)
     is_json = reader.media_type == JSON
     limits = edge.settings
     limit = limits.max_json_body_bytes if is_json else limits.max_binary_body_bytes
-    _refuse_key(scope)
     if_version = parse_if_match(single_header(scope, b"if-match"))
-    schema = BodySchema(arrays=_ARRAYS, options=_OPTIONS, max_rows=limits.max_rows)
-    body = reader.decode(await read_body(scope, receive, limit), schema)
-    options = body.options
-    if scope["query_string"]:
-        options = options | query_options(scope, _NO_QUERY if is_json else _OPTIONS)
+    body = reader.decode(await read_body(scope, receive, limit), step_schema(limits))
+    query = query_options(scope, _NO_QUERY if is_json else OPTIONS)
+    step = step_of(body, query, if_version=if_version)
+    key = _key(scope, step)
+    result = await edge.service.train_step(model, step, key)
+    answer = result.answer
+    stamp = Stamp(answer.model, answer.version, answer.digest)
+    headers = {"content-type": JSON, **stamp_headers(stamp)}
+    if key is not None:
+        headers["idempotency-window"] = _window(limits)
+    if result.is_replayed:
+        headers["idempotency-replayed"] = "true"
+    else:
+        edge.metrics.rows.labels(model, "train").inc(answer.rows)
+    reach("reply.before_send")
+    return Answer(result.body, headers)
+
+
+def step_schema(limits: Settings, *, beside: frozenset[str] = OPTIONS) -> BodySchema:
+    """What the body of a step may hold; `beside` names what may stand beside the arrays."""
+    return BodySchema(arrays=_ARRAYS, options=beside, max_rows=limits.max_rows)
+
+
+def step_of(body: Body, query: Mapping[str, str], *, if_version: int | None = None) -> TrainStep:
+    """The step that a decoded body asks for, with the options that came in the query.
+
+    Raises:
+        Unacceptable: without hidden_states.
+        ConfigInvalid: the loss is unknown, or has a bad argument.
+    """
     hidden_states_of(body)
-    step = TrainStep(
+    options = {**body.options, **query}
+    return TrainStep(
         batch=Batch(**body.arrays),
         loss=parse_loss(options["loss"]) if "loss" in options else None,
         if_version=if_version,
     )
-    answer = await edge.service.train_step(model, step)
-    edge.metrics.rows.labels(model, "train").inc(answer.rows)
-    stamp = Stamp(answer.model, answer.version, answer.digest)
-    return Answer(orjson.dumps(answer), {"content-type": JSON, **stamp_headers(stamp)})
 
 
 def parse_if_match(value: str | None) -> int | None:
@@ -63,11 +89,20 @@ def parse_if_match(value: str | None) -> int | None:
     return int(match.group(1))
 
 
-def _refuse_key(scope: Scope) -> None:
-    # Ignoring the key would break the promise that a sender of one relies on.
-    if header(scope, b"idempotency-key") is not None:
-        raise Unacceptable(
-            "idempotency_unsupported",
-            "this server keeps no record of Idempotency-Key yet; send the step without it, "
-            "or use If-Match to apply it at most once",
-        )
+def _window(limits: Settings) -> str:
+    """How long a key is remembered: seconds of serving, and so many of the newest for longer."""
+    return f"{limits.idempotency_window_s:.15g};keys={limits.idempotency_keys}"
+
+
+def _key(scope: Scope, step: TrainStep) -> Key | None:
+    """The Idempotency-Key of a request, bound to its sender and content.
+
+    Raises:
+        Malformed: `bad_idempotency_key`.
+    """
+    texts = [value.decode("latin-1") for name, value in scope["headers"] if name == _KEY]
+    if not texts:
+        return None
+    if len(texts) > 1:
+        raise Malformed("bad_idempotency_key", "expected one Idempotency-Key, got several")
+    return make_key(texts[0], scope.get("sender", ""), step)

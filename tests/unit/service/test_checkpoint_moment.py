@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from threading import Event
 
 from app.service import Service
 from app.types import StateDescription
@@ -14,12 +15,16 @@ async def learn_beside_a_checkpoint(service: Service) -> StateDescription:
     """A step is durable before the checkpoint of the version before it is written."""
     await service.create("m", CONFIG)
     await service.train_step("m", step(0))
+    is_free = Event()
+    busy = service.live("m").ask(is_free.wait)
     writing = asyncio.create_task(service.checkpoint("m"))
-    await asyncio.sleep(0)  # it has asked the trainer for its state
+    for _ in range(10):  # until it waits for the trainer, which is busy
+        await asyncio.sleep(0)
     answer = service.steps.begin("m", step(1))
+    is_free.set()
     while service.histories["m"].journal.position.seq < 2:
         pass  # without going back to the event loop, which would go on with the checkpoint
-    await answer
+    await asyncio.gather(asyncio.wrap_future(busy), answer)
     assert await writing == 2
     return await service.state("m")
 

@@ -9,7 +9,7 @@ INDEX_NAME := $(subst :,_,$(subst /,_,$(TORCH_INDEX)))
 INSTALLED := $(if $(TORCH_INDEX),$(VENV)/.installed-$(INDEX_NAME),$(or $(firstword $(wildcard $(VENV)/.installed*)),$(VENV)/.installed))
 PIP_INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help install serve test check format generate bench bench-gpu image image-test demo clean
+.PHONY: help install serve test crash-test mutation-test check format generate bench bench-gpu image image-test demo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,12 @@ serve: install ## serve the default model on http://127.0.0.1:8000
 
 test: install ## run the test suite
 	$(BIN)/python -m pytest
+
+crash-test: install ## kill, fail, fill and cut the power of a server, in full; counts are printed
+	CRASH_SCALE=full $(BIN)/python -m pytest --timeout 5400 -s -q tests/crash
+
+mutation-test: install ## seed bugs in a copy, one at a time; the suite has to see each
+	$(BIN)/python -m tests.mutation
 
 check: install ## lint, format check, types
 	$(BIN)/ruff check .

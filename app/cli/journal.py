@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -42,8 +43,10 @@ def _write_json(entries: Iterable[Entry]) -> None:
 
 
 def _write_table(entries: Iterable[Entry]) -> None:
+    lines = iter(entries)
+    first = next(lines, None)  # before the head: a model that is not there has none
     click.echo(_line(_HEAD))
-    for entry in entries:
+    for entry in chain([] if first is None else [first], lines):
         click.echo(
             _line(
                 (

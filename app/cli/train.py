@@ -133,6 +133,6 @@ class _Progress:
         rate = rows / max(monotonic() - self._begin, 1e-9)
         parts = [f"{rows} of {self._file.num_rows} rows, {rate:,.0f} rows/s"]
         if self._last is not None:
-            parts.append(f"loss {self._last.loss}, version {self._last.version}")
+            parts.append(f"loss {self._last.loss:.6g}, version {self._last.version}")
         parts.append(f"{self._num_refused} records refused")
         return "; ".join(parts)

@@ -251,7 +251,11 @@ class Models:
         self, name: str, config: ModelConfig, weights: NamedArrays | None, origin: Origin
     ) -> None:
         if check_model_name(name) in self._store.models():
-            raise Conflict("model_exists", f"model {name!r} exists already; delete it first")
+            raise Conflict(
+                "model_exists",
+                f"model {name!r} exists already; delete it first, or send weights with If-Match "
+                "and its version to put them in the place of the present ones",
+            )
         checkpoint = self._engine.initial(config, weights)
         self._store.write(name, checkpoint.version, to_files(checkpoint, origin))
 

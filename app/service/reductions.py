@@ -56,7 +56,7 @@ class Reductions:
         if required is not None and required != snapshot.stamp.version:
             raise PreconditionFailed(
                 "version_mismatch",
-                f"version {required} is required, but version {snapshot.stamp.version} is serving",
+                f"version {required} is required; version {snapshot.stamp.version} would answer",
             )
         return snapshot
 

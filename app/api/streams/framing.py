@@ -89,7 +89,7 @@ class Frames:
         while len(self._buffer) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._buffer)
             if length > self._max_bytes:
-                raise too_large(self._max_bytes)
+                raise too_large(self._max_bytes, "; a frame begins with its length, little-endian")
             if len(self._buffer) < _LENGTH.size + length:
                 return
             del self._buffer[: _LENGTH.size]
@@ -117,10 +117,10 @@ def _is_empty(line: bytes) -> bool:
     return not line or line.isspace()
 
 
-def too_large(max_bytes: int) -> TooLarge:
+def too_large(max_bytes: int, hint: str = "") -> TooLarge:
     """The refusal of a record over the limit, which ends its stream."""
     return TooLarge(
         "body_too_large",
         f"expected a record of at most {max_bytes} bytes; send smaller batches: "
-        "the stream ends here, because the next record cannot be found",
+        f"the stream ends here, because the next record cannot be found{hint}",
     )

@@ -8,7 +8,7 @@ from threading import Event
 
 from app.service import Service
 from app.types import StateDescription
-from tests.unit.service.test_recovery import CONFIG, live_once, look, step
+from tests.unit.service.examples import CONFIG, live_once, look, step
 
 
 async def learn_beside_a_checkpoint(service: Service) -> StateDescription:

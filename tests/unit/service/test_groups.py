@@ -8,7 +8,7 @@ from threading import Event
 
 from app.service import Service
 from app.types import StateDescription, StepResult
-from tests.unit.service.test_recovery import CONFIG, key, live_once, look, step
+from tests.unit.service.examples import CONFIG, key, live_once, look, step
 
 _STEPS = range(5)
 

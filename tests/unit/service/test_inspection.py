@@ -16,7 +16,7 @@ from app.errors import ArtifactInvalid, NotFound
 from app.service import Service
 from app.service.inspection import changes, verify
 from app.storage.repository import Repository
-from tests.unit.service.test_recovery import CONFIG, flip, key, live_once, step
+from tests.unit.service.examples import CONFIG, flip, key, live_once, step
 
 _FILES = ["config.json", "model.safetensors", "trainer.safetensors", "state.json"]
 

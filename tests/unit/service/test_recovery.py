@@ -3,90 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
 
-from app.config import parse_config
 from app.engine import Engine, choose_device
 from app.errors import SlimvecError, Unacceptable, Unavailable
-from app.service import ReduceOptions, Service, make_key
+from app.service import ReduceOptions, Service
 from app.settings import Settings
 from app.storage.repository import Repository
-from app.types import Batch, Key, StateDescription, StepResult, TrainStep
-
-T = TypeVar("T")
-Scenario = Callable[[Service], Awaitable[T]]
-
-CONFIG = parse_config(
-    {
-        "input_size": 6,
-        "layers": [{"type": "QRReduction", "n_components": 2}],
-        "optimizer": {"type": "Adam", "lr": 0.01},
-    }
-)
-
-
-def step(seed: int) -> TrainStep:
-    rows = np.random.default_rng(seed).standard_normal((5, 6)).astype(np.float32)
-    return TrainStep(batch=Batch(hidden_states=rows))
-
-
-def key(name: str, seed: int) -> Key:
-    return make_key(name, "", step(seed))
-
-
-def live_once(
-    root: Path, scenario: Scenario[T], *, crash_to: Path | None = None, **given: Any
-) -> T:
-    """A life of a service; `crash_to` gets the directory as a kill would leave it."""
-
-    async def life() -> T:
-        root.mkdir(exist_ok=True)
-        settings = Settings(models_dir=root, **given)
-        engine = Engine(choose_device("cpu"), settings)
-        service = Service(engine, Repository(root), settings)
-        await service.start()
-        try:
-            result = await scenario(service)
-            if crash_to is not None:
-                shutil.copytree(root, crash_to)
-            return result
-        finally:
-            await service.close()
-
-    return asyncio.run(life())
-
-
-async def learn(service: Service) -> StateDescription:
-    """A model, three steps, a checkpoint, three more steps."""
-    await service.create("m", CONFIG)
-    for seed in range(3):
-        await service.train_step("m", step(seed))
-    await service.checkpoint("m")
-    for seed in range(3, 6):
-        await service.train_step("m", step(seed))
-    return await service.state("m")
-
-
-async def look(service: Service) -> StateDescription:
-    return await service.state("m")
+from app.types import StateDescription, StepResult
+from tests.unit.service.examples import CONFIG, flip, key, learn, live_once, look, step
 
 
 @pytest.fixture
 def crashed(tmp_path: Path) -> tuple[Path, StateDescription]:
     before = live_once(tmp_path / "first", learn, crash_to=tmp_path / "crashed")
     return tmp_path / "crashed", before
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 def test_every_acknowledged_step_is_there_bit_for_bit(
@@ -257,3 +193,24 @@ def test_a_read_only_service_reads_what_was_recovered_and_learns_nothing(
     files = sorted(root.rglob("*"))
     assert asyncio.run(life()) == ("read_only", before.version)
     assert sorted(root.rglob("*")) == files
+
+
+def test_a_step_that_gives_other_bits_is_refused_and_repaired_under_a_new_number(
+    crashed: tuple[Path, StateDescription],
+) -> None:
+    async def refusal(service: Service) -> str:
+        return service.models.not_loaded["m"]
+
+    async def repair(service: Service) -> int:
+        return service.models.repair("m").live.snapshot.stamp.version
+
+    root, before = crashed
+    store = Repository(root)
+    *_, last = store.journal_rows("m", store.journal_begin("m"))
+    journal = store.open_journal("m", before.version, last.position, last.environment)
+    number, version = last.row.seq + 1, before.version + 1
+    journal.append([replace(last.row, seq=number, version=version, state_digest="0" * 64)])
+    journal.close()
+    assert f"gave other bits for version {version}" in live_once(root, refusal)
+    assert live_once(root, repair) > version
+    assert live_once(root, look).version > version

@@ -11,7 +11,7 @@ import pytest
 
 from app.service import Service
 from app.types import StateDescription
-from tests.unit.service.test_recovery import flip, learn, live_once, look, step
+from tests.unit.service.examples import flip, learn, live_once, look, step
 
 Change = Callable[[Service], Awaitable[Any]]
 ROWS = step(0).batch.hidden_states

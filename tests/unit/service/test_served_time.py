@@ -11,7 +11,7 @@ from app.service.version_files import to_files
 from app.settings import Settings
 from app.storage import Repository
 from app.types import Position
-from tests.unit.service.test_recovery import CONFIG, live_once
+from tests.unit.service.examples import CONFIG, live_once
 
 
 async def served_s(service: Service) -> float:

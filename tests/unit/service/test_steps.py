@@ -11,7 +11,7 @@ import pytest
 from app.errors import QueueFull
 from app.service import Service
 from app.types import StepResult
-from tests.unit.service.test_recovery import CONFIG, key, live_once, step
+from tests.unit.service.examples import CONFIG, key, live_once, step
 
 
 async def try_in_vain(service: Service) -> StepResult:

@@ -25,6 +25,8 @@ from a request: an error must not echo input.
 
 from __future__ import annotations
 
+from typing import Self
+
 
 def pointer_token(name: object) -> str:
     """One step of a JSON pointer (RFC 6901): escaped, and cut where a name is over-long."""
@@ -39,6 +41,17 @@ class SlimvecError(Exception):
         self.code = code
         self.detail = detail
         self.pointer = pointer
+
+    def anew(self) -> Self:
+        """The same error for another waiter.
+
+        One object that is raised again and again collects the frames of every raise, and keeps
+        alive whatever was in them: whole batches.
+        """
+        copied = type(self).__new__(type(self))
+        copied.args = self.args
+        copied.__dict__.update(self.__dict__)
+        return copied
 
 
 class Malformed(SlimvecError):

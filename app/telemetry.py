@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, generate_latest
-from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 from pythonjsonlogger.json import JsonFormatter
 
@@ -33,6 +32,12 @@ class Metrics:
             ["model", "outcome"],
             registry=self._registry,
         )
+        self.replays = Counter(
+            "slimvec_steps_replayed",
+            "Single train steps that were answered from the journal, by their Idempotency-Key",
+            ["model"],
+            registry=self._registry,
+        )
         self._requests = Counter(
             "slimvec_requests", "Requests answered, by status", ["status"], registry=self._registry
         )
@@ -46,9 +51,9 @@ class Metrics:
             registry=self._registry,
         )
 
-    def watch_refused_steps(self, tell: Callable[[], Iterable[tuple[str, str, int]]]) -> None:
-        """Count steps that guards refused: model, reason and number, asked for at each look."""
-        self._registry.register(_RefusedSteps(tell))
+    def watch(self, tell: Callable[[], Iterable[Metric]]) -> None:
+        """Show also what others count themselves; they are asked at each look."""
+        self._registry.register(_Told(tell))
 
     def observe(self, status: int, elapsed_s: float) -> None:
         """Count one answered request."""
@@ -62,19 +67,12 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class _RefusedSteps(Collector):
-    """A counter that is kept by the models themselves."""
-
-    def __init__(self, tell: Callable[[], Iterable[tuple[str, str, int]]]) -> None:
+class _Told(Collector):
+    def __init__(self, tell: Callable[[], Iterable[Metric]]) -> None:
         self._tell = tell
 
-    def collect(self) -> Iterator[Metric]:
-        counter = CounterMetricFamily(
-            "slimvec_steps_refused", "Train steps refused, by reason", labels=("model", "reason")
-        )
-        for model, reason, number in self._tell():
-            counter.add_metric((model, reason), number)
-        yield counter
+    def collect(self) -> Iterable[Metric]:
+        return self._tell()
 
 
 class _TextFormatter(logging.Formatter):

@@ -93,6 +93,8 @@ CODES: Mapping[int, Mapping[str, str]] = {
         "read_only": "the models directory cannot be written",
         "storage_failed": "the disk failed",
         "stream_stopped": "an earlier record of the stream was refused; this one was not applied",
+        "training_failed": "a change could not be undone; training is off until a restart",
+        "version_damaged": "the folder of that version is not what was written",
     },
     507: {"storage_full": "the disk has no room"},
 }

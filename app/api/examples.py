@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from json import dumps
 
 import numpy as np
 
@@ -16,7 +17,7 @@ def _wave(*shape: int) -> Json:
     return {"shape": list(shape), "dtype": "float16", "data": data}
 
 
-def _example(summary: str, value: Json) -> Json:
+def _example(summary: str, value: Json | str) -> Json:
     return {"summary": summary, "value": value}
 
 
@@ -46,9 +47,29 @@ TRAIN_EXAMPLES: Json = {
     ),
 }
 FIT_EXAMPLES: Json = {
+    "base64": _example(
+        "weights without data, for a model with input_size 384; "
+        "`pca` starts from data, and needs at least n_components rows",
+        {"hidden_states": _wave(1, 384), "method": "orthogonal"},
+    ),
     "lists": _example(
         "nested lists, for a model with input_size 4 and n_components 2",
         {"hidden_states": [[0.1, -0.2, 0.3, 0.4], [0.4, 0.3, -0.2, 0.1]], "method": "pca"},
+    ),
+}
+# Text, not an object: each record has a line of its own.
+STREAM_EXAMPLES: Json = {
+    "base64": _example(
+        "two records of two rows of 384 numbers, as base64",
+        "".join(
+            dumps({"key": f"monday-{number}", "hidden_states": _wave(2, 384)}) + "\n"
+            for number in (1, 2)
+        ),
+    ),
+    "lists": _example(
+        "two records for a model with input_size 4 and n_components 2",
+        '{"hidden_states": [[0.1, -0.2, 0.3, 0.4]], "targets": [[0.1, 0.4]], "loss": "mse"}\n'
+        '{"hidden_states": [[0.4, 0.3, -0.2, 0.1]], "targets": [[0.4, 0.1]], "loss": "mse"}\n',
     ),
 }
 SERVING_EXAMPLES: Json = {

@@ -113,11 +113,17 @@ class RecordRefusal(BaseModel):
     error: Problem
 
 
+NOT_LOADED = Field(
+    description="models of the repository that could not be loaded, each with the reason"
+)
+
+
 class ModelList(BaseModel):
     """Every model here, and the one that the short paths mean."""
 
     default: str
     models: list[ModelSummary]
+    not_loaded: dict[str, str] = NOT_LOADED
 
 
 class CheckpointAnswer(BaseModel):
@@ -130,13 +136,14 @@ class CheckpointAnswer(BaseModel):
 class Health(BaseModel):
     """A probe's answer: the status code is about serving, the body about training too."""
 
-    status: Literal["live", "ready", "starting", "draining", "closed", "failed"]
+    status: Literal["live", "ready", "not_loaded", "starting", "draining", "closed", "failed"]
     serving: bool = Field(description="whether vectors are made")
-    training: bool = Field(description="whether every model accepts changes")
+    training: bool = Field(description="whether every model of the repository accepts changes")
     reason: str = Field(description="why one of the two is off, or what a start is doing now")
     stopped: dict[str, str] = Field(
         description="models that accept no change, each with the `code` that says why"
     )
+    not_loaded: dict[str, str] = NOT_LOADED
 
 
 class FieldFault(BaseModel):

@@ -33,19 +33,21 @@ def repair(model: str, recover: str | None, **given: Any) -> None:
     if not recovered.is_damaged:
         click.echo(f"{model}: nothing to repair")
         return
-    for line in _story(model, recovered, "was" if recover else "would be"):
+    for line in _story(model, recovered, "is" if recover else "would be"):
         click.echo(line)
     if not recover:
         click.echo(f"nothing was changed; to do so: slimvec repair {model} --recover=last-good")
 
 
-def _story(model: str, recovered: Recovered, was: str) -> list[str]:
+def _story(model: str, recovered: Recovered, stands: str) -> list[str]:
     version = recovered.live.snapshot.stamp.version
     reach = f"checkpoint {recovered.checkpoint} and {recovered.num_changes} changes after it"
+    lost = f"up to {recovered.num_lost} acknowledged changes" if recovered.num_lost else "nothing"
     aside = ["the journal", *(f"version {damaged}" for damaged in recovered.damaged)]
     return [
         *([recovered.fault.detail] if recovered.fault else []),
         *(f"version {damaged} of '{model}' is damaged" for damaged in recovered.damaged),
-        f"{model} {was} at version {version} now: {reach}",
+        f"{model} {stands} at version {version} now: {reach}",
+        f"given up: {lost}",
         f"set aside in the model's folder, under .damaged-…: {', '.join(aside)}",
     ]

@@ -19,7 +19,7 @@ def verify(model: str, **given: Any) -> None:
     Also beside a running server: it reads only.
     """
     from app.service.inspection import store_at
-    from app.service.inspection import verify as check
+    from app.service.verification import verify as check
 
     with errors_as_exit_codes():
         verdict = check(store_at(read_settings(given).models_dir), model)
@@ -27,6 +27,8 @@ def verify(model: str, **given: Any) -> None:
         click.echo(finding)
     checked = f"{verdict.versions} versions and {verdict.rows} journal rows"
     if verdict.findings:
-        click.echo(f"{model}: {len(verdict.findings)} faults; {checked} were checked")
+        num_faults = len(verdict.findings)
+        faults = "1 fault" if num_faults == 1 else f"{num_faults} faults"
+        click.echo(f"{model}: {faults}; {checked} were checked")
         sys.exit(1)
     click.echo(f"{model} is whole: {checked}")

@@ -5,7 +5,7 @@ from app.engine.device import ChosenDevice, choose_device
 from app.engine.engine import Engine
 from app.engine.jobs import Job, Line
 from app.engine.live import LiveModel
-from app.engine.replay import Past
+from app.engine.replay import Past, Replay
 
 __all__ = [
     "Admission",
@@ -15,6 +15,7 @@ __all__ = [
     "Line",
     "LiveModel",
     "Past",
+    "Replay",
     "Ticket",
     "choose_device",
 ]

@@ -23,6 +23,8 @@ class Group:
 
     Attributes:
         accepted: the jobs that made a change, each with its answer.
+        refused: the others, each with its error; told when the group is settled, because it was
+            judged by what the group did before it.
         changes: the same, as the journal keeps them.
         newest: the snapshot of the last accepted change.
         serving: which version unpinned requests get after it.
@@ -37,6 +39,7 @@ class Group:
         take_snapshot: Callable[[Trainer], Snapshot],
     ) -> None:
         self.accepted: list[tuple[Job, ChangeAnswer]] = []
+        self.refused: list[tuple[Job, Exception]] = []
         self.changes: list[Change] = []
         self.newest = newest
         self.serving = serving
@@ -45,18 +48,20 @@ class Group:
         self._take_snapshot = take_snapshot
 
     def add(self, job: Job, *, rejection: SlimvecError | None) -> None:
-        """Make one change; a refused one is answered here and changes nothing.
+        """Make one change; a refused one changes nothing.
 
         Raises:
             Exception: the change was made, and could not be described; the group must be undone.
         """
         if not job.answer.set_running_or_notify_cancel():
+            job.break_line()
             return  # the client had gone before its change was begun
         try:
             _check_wanted(job, rejection)
             outcome = self._trainer.apply(job.request)
         except Exception as error:
-            job.refuse(error)
+            job.break_line()
+            self.refused.append((job, error))
             return
         if self._trainer.version != self.newest.stamp.version:
             self.newest = self._take_snapshot(self._trainer)
@@ -108,7 +113,7 @@ def _check_wanted(job: Job, rejection: SlimvecError | None) -> None:
         SlimvecError: why.
     """
     if rejection is not None:
-        raise rejection
+        raise rejection.anew()
     if job.line is not None and job.line.is_broken:
         raise Unavailable(
             "stream_stopped", "an earlier record of this stream was refused; this was not applied"

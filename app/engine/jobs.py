@@ -43,6 +43,7 @@ class Job:
         request: what to change.
         key: the Idempotency-Key that it came with.
         line: what it is in line with.
+        followers: lines that stand behind it too: of whoever sent the same request again.
         then: called when the change is published, before it is answered.
         answer: resolved at the end, in whatever way.
     """
@@ -51,12 +52,24 @@ class Job:
     key: Key | None = None
     line: Line | None = None
     then: Callable[[], None] = _nothing
+    followers: list[Line] = field(default_factory=list)
     answer: Future[ChangeAnswer] = field(default_factory=Future)
+
+    def break_line(self) -> None:
+        """Let nothing be applied that stands in line behind this."""
+        for line in (self.line, *self.followers):
+            if line is not None:
+                line.is_broken = True
+
+    def follow(self, line: Line) -> None:
+        """Let another line stand behind this, too."""
+        self.followers.append(line)
+        if self.answer.done() and (self.answer.cancelled() or self.answer.exception()):
+            line.is_broken = True
 
     def refuse(self, error: Exception) -> None:
         """Answer with an error, unless there is an answer already, and break the line."""
-        if self.line is not None:
-            self.line.is_broken = True
+        self.break_line()
         with suppress(InvalidStateError):  # refused on its own before, or its client has gone
             self.answer.set_exception(refusal(error))
 
@@ -80,7 +93,7 @@ class Question(Generic[T]):
 
 def refuse_all(jobs: Iterable[Job], error: Exception) -> None:
     """Answer every job that has no answer yet with the same error."""
-    named = refusal(error)
+    named = refusal(error)  # a fault of ours is logged once
     for job in jobs:
         job.refuse(named)
 
@@ -88,7 +101,7 @@ def refuse_all(jobs: Iterable[Job], error: Exception) -> None:
 def refusal(error: Exception) -> SlimvecError:
     """What a waiter is told; a fault of ours is logged here, once, and stays inside."""
     if isinstance(error, SlimvecError):
-        return error
+        return error.anew()
     if isinstance(error, MemoryError) or "allocate" in str(error):
         return Unavailable("out_of_memory", "not enough memory for this change; nothing changed")
     log.error("change failed", exc_info=error)

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import TypeVar
 
 from app.config import ModelConfig
+from app.engine.group import Group
 from app.engine.jobs import Job
-from app.engine.replay import Past, repeat
+from app.engine.replay import Replay
 from app.engine.snapshot import Snapshot, to_arrays
 from app.engine.worker import TrainerWorker
 from app.errors import SlimvecError
-from app.failpoints import reach
 from app.training.trainer import Trainer
-from app.types import ChangeAnswer, Checkpoint, Commit, Serve, Serving, TrainerState
+from app.types import (
+    Change,
+    ChangeAnswer,
+    Checkpoint,
+    Commit,
+    Rollback,
+    Serving,
+)
 
 T = TypeVar("T")
 
 _PINNED_KEPT = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stand:
+    """Where a trainer stands."""
+
+    version: int
+    step: int
+    state_digest: str
+    learning_rates: tuple[float, ...]
 
 
 class LiveModel:
@@ -53,35 +71,28 @@ class LiveModel:
 
     # Before the start
 
-    def replay(self, past: Iterable[Past], *, allow_divergent: bool) -> Past | None:
-        """Repeat what came after the checkpoint; returns the first change that gave other bits.
+    def replay(self) -> Replay:
+        """Repeats what came after the checkpoint; `publish` shows where that led."""
+        return Replay(self._trainer)
 
-        It stops there, unless `allow_divergent`: then it goes on, and the last version gets a
-        number of its own, because these bits were never served under the old one.
-
-        Raises:
-            ArtifactInvalid: a change cannot be made again.
-        """
-        divergent: Past | None = None
-        for change in past:
-            reach("recover.mid_replay")
-            if not repeat(self._trainer, change) and divergent is None:
-                divergent = change
-                if not allow_divergent:
-                    return divergent
-            if isinstance(change.request, Serve):
-                self.serving = change.request.version
-        if divergent is not None:
-            self._trainer.version += 1
-            self.is_divergent = True
+    def publish(self) -> None:
+        """Make the trainer's weights the newest snapshot."""
         if self._trainer.version != self.snapshot.stamp.version:
             self._publish(self._take_snapshot(self._trainer))
-        return divergent
 
     def renumber(self, version: int) -> None:
         """Call the newest weights by a number that was never given out."""
         self._trainer.version = version
-        self._publish(self._take_snapshot(self._trainer))
+        self.publish()
+
+    def rebase(self) -> Sequence[Change]:
+        """The present state as a version of its own, for a journal that cannot lead to it."""
+        version = self._trainer.version
+        state = Rollback(to=version, state=self._trainer.state())
+        group = Group(self.name, self._trainer, self.snapshot, self.serving, self._take_snapshot)
+        group.add(Job(state), rejection=None)
+        self._publish(group.newest)
+        return group.changes
 
     def prepared(self, beside: Callable[[int], T]) -> tuple[Checkpoint, T]:
         """The version as it is before the start; see `checkpoint`."""
@@ -133,9 +144,13 @@ class LiveModel:
         """Whatever must be read between two groups of changes."""
         return self._running.ask(lambda _: question())
 
-    def state(self) -> Future[tuple[TrainerState, str, tuple[float, ...]]]:
-        """The trainer's state, its digest and learning rates, between two groups of changes."""
-        return self._running.ask(lambda t: (t.state(), t.state_digest(), t.learning_rates))
+    def stand(self, beside: Callable[[], T]) -> Future[tuple[Stand, T]]:
+        """Where the trainer stands, between two groups of changes.
+
+        Args:
+            beside: called at the same moment, in the trainer's thread.
+        """
+        return self._running.ask(lambda trainer: (_stand(trainer), beside()))
 
     def settled(self) -> Future[None]:
         """Resolved when every change accepted so far is answered."""
@@ -201,3 +216,12 @@ class LiveModel:
             trainer=trainer.state(),
         )
         return checkpoint, beside(trainer.version)
+
+
+def _stand(trainer: Trainer) -> Stand:
+    return Stand(
+        version=trainer.version,
+        step=trainer.step,
+        state_digest=trainer.state_digest(),
+        learning_rates=trainer.learning_rates,
+    )

@@ -8,6 +8,9 @@ from app.errors import ArtifactInvalid
 from app.training.trainer import Trainer
 from app.types import ChangeRequest
 
+# These change no weights, so they make no version.
+_WITHOUT_VERSION = {"serving", "config"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
@@ -23,23 +26,43 @@ class Past:
     state_digest: str
 
 
-def repeat(trainer: Trainer, past: Past) -> bool:
-    """Make the change again; whether it gave the same bits.
+class Replay:
+    """Repeats changes on a trainer, and can take the last one back.
 
-    Raises:
-        ArtifactInvalid: `replay_failed`: it cannot be made again at all.
+    Args:
+        trainer: as the checkpoint has it.
     """
-    try:
-        trainer.apply(past.request)
-    except Exception as error:
-        raise ArtifactInvalid(
-            f"the change that made version {past.version} was accepted once and cannot be made "
-            "again: this is another build of Slimvec, or another config",
-            code="replay_failed",
-        ) from error
-    if trainer.version != past.version:
-        raise ArtifactInvalid(
-            f"the change that made version {past.version} makes version {trainer.version} now",
-            code="replay_failed",
-        )
-    return trainer.state_digest() == past.state_digest
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._before = trainer.savepoint()
+
+    def repeat(self, past: Past) -> bool:
+        """Make a change again; whether it gave the same bits.
+
+        Raises:
+            ArtifactInvalid: `replay_failed`: it cannot be made again at all; nothing changed.
+        """
+        self._before.take()
+        follows = self._trainer.version + (past.request.kind not in _WITHOUT_VERSION)
+        if past.version != follows:
+            raise ArtifactInvalid(
+                f"the journal's next change made version {past.version}, and would make version "
+                f"{follows} here: changes between them are missing; to go back to the state "
+                "before them, use slimvec repair with --recover=last-good",
+                code="replay_failed",
+            )
+        try:
+            self._trainer.apply(past.request)
+        except Exception as error:
+            raise ArtifactInvalid(
+                f"the change that made version {past.version} was accepted once and cannot be "
+                "made again: this is another build of Slimvec, or another config; start it with "
+                "the one before, or use slimvec repair with --recover=last-good",
+                code="replay_failed",
+            ) from error
+        return self._trainer.state_digest() == past.state_digest
+
+    def undo(self) -> None:
+        """Take the last change back."""
+        self._before.restore()

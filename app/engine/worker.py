@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
-from threading import Semaphore, Thread
+from threading import Lock, Semaphore, Thread
 from typing import Any, TypeAlias, TypeVar
 
 from app.engine.group import Group
@@ -70,6 +70,7 @@ class TrainerWorker:
         self._room = Semaphore(queue_size)
         self._inbox: SimpleQueue[_Waiting] = SimpleQueue()
         self._is_closed = False
+        self._closing = Lock()
         self._rejection: SlimvecError | None = None
         self.stopped: SlimvecError | None = None
         self._thread = Thread(target=self._run, name=f"trainer-{model}", daemon=True)
@@ -83,7 +84,7 @@ class TrainerWorker:
             Unavailable: the worker is closed, or training is stopped.
         """
         if self.stopped is not None:
-            raise self.stopped
+            raise self.stopped.anew()
         if not self._room.acquire(blocking=False):
             raise QueueFull(
                 "queue_full",
@@ -119,16 +120,18 @@ class TrainerWorker:
 
     def close(self, timeout_s: float) -> bool:
         """Finish what was accepted, then stop; whether it ended within the time."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._inbox.put(_STOP)
+        with self._closing:
+            if not self._is_closed:
+                self._is_closed = True
+                self._inbox.put(_STOP)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _put(self, job: Job | Question[Any]) -> None:
-        if self._is_closed:
-            raise Unavailable("draining", "the model is shutting down; nothing was accepted")
-        self._inbox.put(job)
+        with self._closing:  # nothing may come behind the stop: nobody would answer it
+            if self._is_closed:
+                raise Unavailable("draining", "the model is shutting down; nothing was accepted")
+            self._inbox.put(job)
 
     def _run(self) -> None:
         job = self._inbox.get()
@@ -167,13 +170,12 @@ class TrainerWorker:
         try:
             for job in jobs:
                 group.add(job, rejection=self._rejection)
-            if not group.changes:
-                return
-            self._commit(group.changes)
+            if group.changes:
+                self._commit(group.changes)
         except Exception as error:  # every waiter is answered, and the thread lives on
-            self._before.restore()
             if isinstance(error, OutcomeUnknown):
                 self._stop_until_restart(error)
+            self._undo()
             refuse_all(jobs, error)
             return
         self._settle(group)
@@ -188,6 +190,21 @@ class TrainerWorker:
         reach("publish.after_swap")
         for job, answer in group.accepted:
             job.answer.set_result(answer)
+        for job, error in group.refused:
+            job.refuse(error)
+
+    def _undo(self) -> None:
+        try:
+            self._before.restore()
+        except Exception as error:  # the published versions are whole, the trainer is not
+            log.critical("training stopped", exc_info=error, extra={"model": self._model})
+            self.stop(
+                Unavailable(
+                    "training_failed",
+                    "a change failed and could not be undone in memory; training is stopped until "
+                    "a restart, which recovers what is on disk; reads go on",
+                )
+            )
 
     def _stop_until_restart(self, error: OutcomeUnknown) -> None:
         log.critical("training stopped: %s", error.detail, extra={"model": self._model})

@@ -1,7 +1,7 @@
 """Service: the verbs and their order: validate → compute → commit → publish → answer.
 
 What is named here needs torch, whose import takes seconds, so it is imported when it is asked for:
-`inspection` does without.
+`inspection` and `verification` do without.
 """
 
 from __future__ import annotations

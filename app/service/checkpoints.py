@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from time import monotonic
 
 from app.engine import LiveModel
-from app.errors import NotFound, SlimvecError
+from app.errors import NotFound, SlimvecError, StorageFull
 from app.service.history import History
 from app.service.version_files import to_files
 from app.settings import Settings
@@ -73,18 +74,22 @@ class Checkpoints:
         writing.add_done_callback(self._in_work.discard)
         return await asyncio.shield(writing)
 
-    async def _write_locked(self, live: LiveModel) -> int:
-        async with self.paused(live.name):
-            if live.is_closed:  # it was deleted while this waited
-                raise NotFound("model_not_found", f"there is no model {live.name!r} any more")
-            if live.snapshot.stamp.version == self._written.get(live.name):
-                self.adopt(live.name, live.snapshot.stamp.version)
-                return live.snapshot.stamp.version
-            if live.training_stopped:
-                raise live.training_stopped
-            version = await self._write(live)
+    async def write_paused(self, live: LiveModel) -> int:
+        """The same as `write`, for whoever holds `paused` already."""
+        if live.is_closed:  # it was deleted while this waited
+            raise NotFound("model_not_found", f"there is no model {live.name!r} any more")
+        if live.snapshot.stamp.version == self._written.get(live.name):
+            self.adopt(live.name, live.snapshot.stamp.version)
+            return live.snapshot.stamp.version
+        if live.training_stopped:
+            raise live.training_stopped.anew()
+        version = await self._write(live)
         log.info("checkpoint written", extra={"model": live.name, "version": version})
         return version
+
+    async def _write_locked(self, live: LiveModel) -> int:
+        async with self.paused(live.name):
+            return await self.write_paused(live)
 
     async def _write(self, live: LiveModel) -> int:
         history = self._histories[live.name]
@@ -100,7 +105,7 @@ class Checkpoints:
                 self._dirty_since.setdefault(live.name, monotonic())
             return version
         finally:  # on a full disk, room is made by what is kept for too long
-            await asyncio.to_thread(self._retain, live)
+            live.unpin(await asyncio.to_thread(self._retain, live))
 
     def paused(self, model: str) -> asyncio.Lock:
         """Held while a version is written; a delete holds it, so that no folder comes back."""
@@ -110,20 +115,28 @@ class Checkpoints:
         """The cadence: write every model that is due; runs until cancelled."""
         while True:
             await self._wait()
-            for live in [live for live in models.values() if self._is_due(live)]:
+            for live in list(models.values()):  # a thread may add or remove one meanwhile
                 try:
-                    await self.write(live)
+                    if self._is_due(live):
+                        await self.write(live)
                 except NotFound:
                     continue
+                except StorageFull as full:
+                    if live.name not in self._retry_at:  # once, not at every try
+                        facts = {"model": live.name}
+                        log.warning("checkpoint put off: %s", full.detail, extra=facts)
+                    self._retry_at[live.name] = monotonic() + _RETRY_S
                 except Exception as error:  # the cadence outlives any one failure
                     self._retry_at[live.name] = monotonic() + _RETRY_S
                     log.error("checkpoint failed", exc_info=error, extra={"model": live.name})
+                else:
+                    self._retry_at.pop(live.name, None)
 
     async def _wait(self) -> None:
-        try:
-            await asyncio.wait_for(self._due.wait(), _TICK_S)
-        except TimeoutError:
-            return
+        # Not wait_for: it may swallow a cancellation that comes in the moment of its end.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_TICK_S):
+                await self._due.wait()
         self._due.clear()
 
     def _is_due(self, live: LiveModel) -> bool:
@@ -138,7 +151,7 @@ class Checkpoints:
             or self._histories[live.name].num_bytes >= self._settings.checkpoint_every_bytes
         )
 
-    def _retain(self, live: LiveModel) -> None:
+    def _retain(self, live: LiveModel) -> list[int]:
         limits = self._settings
         retention = Retention(
             checkpoints=limits.retain_checkpoints,
@@ -150,7 +163,7 @@ class Checkpoints:
             removed = self._store.retain(live.name, retention, protected=protected)
         except SlimvecError as error:  # the next checkpoint tries again
             log.error("old versions kept: %s", error.detail, extra={"model": live.name})
-            return
-        live.unpin(removed)
+            return []
         if removed:
             log.info("old checkpoints removed", extra={"model": live.name, "versions": removed})
+        return removed

@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from app.engine import Engine, Job, LiveModel
+from app.engine.snapshot import Snapshot
+from app.errors import NotFound
 from app.exchange import from_tensors
 from app.service.checkpoints import Checkpoints
 from app.service.validation import check_finite, check_width
@@ -53,10 +55,11 @@ class Controls:
         request = Serve(version=version, if_version=if_version)
         if version == "live":
             return await self._change(Job(request, then=lambda: live.serve("live", None)), live)
-        if version == live.snapshot.stamp.version:
-            await self._checkpoints.write(live)  # what is served must be there after a restart
         async with self._checkpoints.paused(model):
-            snapshot = await self._service.reductions.pinned(live, version)
+            if version == live.snapshot.stamp.version:
+                await self._checkpoints.write_paused(live)
+            # On disk, not only in memory: what is served must be there after a restart.
+            snapshot = await self._load_retained(live, version)
             job = Job(request, then=lambda: live.serve(version, snapshot))
             return await self._change(job, live)
 
@@ -105,6 +108,16 @@ class Controls:
         check_finite("hidden_states", hidden_states)
         request = Fit(method=method, hidden_states=hidden_states, if_version=if_version)
         return await self._request(request, live)
+
+    async def _load_retained(self, live: LiveModel, version: int) -> Snapshot:
+        try:
+            return await asyncio.to_thread(self._service.reductions.load, live.name, version)
+        except NotFound as error:
+            raise NotFound(
+                error.code,
+                f"{error.detail}; to serve the newest while it is trained, write it with "
+                f"POST /models/{live.name}/versions, and promote the number that this answers",
+            ) from error
 
     def _live(self, model: str) -> LiveModel:
         self._service.check_accepting()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from app.errors import SlimvecError
-from app.service.keys import Entry, KeyTable
+from app.errors import OutcomeUnknown, SlimvecError
+from app.service.keys import KeyTable
 from app.service.rows import to_row
-from app.types import Change, Journal, Position, Serving
+from app.types import Change, Journal, JournalRow, Position, Serving
 
 if TYPE_CHECKING:
     from app.engine import LiveModel
+
+log = logging.getLogger("slimvec.history")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +27,13 @@ class Moment:
         position: in the journal; replay begins after it.
         clock_s: seconds that the model has been served in all.
         serving: which version unpinned requests get.
-        keys: the remembered keys, oldest first.
+        keys: the remembered keys, oldest first, each as its line of keys.jsonl.
     """
 
     position: Position
     clock_s: float
     serving: Serving
-    keys: list[tuple[str, Entry]]
+    keys: list[bytes]
 
 
 class History:
@@ -45,6 +48,8 @@ class History:
 
     Attributes:
         fault: why the last change could not be made durable; None once one could.
+        num_commits: groups that were made durable since the start.
+        commit_s: seconds that took in all.
     """
 
     def __init__(
@@ -57,6 +62,8 @@ class History:
     ) -> None:
         self.keys = keys
         self.fault: SlimvecError | None = None
+        self.num_commits = 0
+        self.commit_s = 0.0
         self._live = live
         self._first = position
         self._journal = journal
@@ -96,11 +103,36 @@ class History:
             for number, change in enumerate(changes, start=1)
         ]
         try:
-            self.journal.append(rows)
+            self._append(rows)
+            self._remember(rows)
         except SlimvecError as error:
-            self.fault = error
+            self._note(error.anew())
             raise
-        self.fault = None
+        except Exception as error:  # the rows may be durable: to undo them would be to guess
+            fault = OutcomeUnknown(
+                "outcome_unknown", "the server failed while a change was made durable; restart it"
+            )
+            self._note(fault)
+            raise fault from error
+        self._note(None)
+
+    def _append(self, rows: Sequence[JournalRow]) -> None:
+        begin = monotonic()
+        self.journal.append(rows)
+        self.commit_s += monotonic() - begin
+        self.num_commits += 1
+
+    def _note(self, fault: SlimvecError | None) -> None:
+        """Say once when changes cannot be made durable any more, and when they can again."""
+        before, self.fault = self.fault, fault
+        if isinstance(fault, OutcomeUnknown) or (fault and before and fault.code == before.code):
+            return  # of the first, whoever stops training until the restart says more
+        if fault is not None:
+            log.warning("training is refused: %s", fault.detail, extra={"model": self._live.name})
+        elif before is not None:
+            log.info("training goes on", extra={"model": self._live.name})
+
+    def _remember(self, rows: Sequence[JournalRow]) -> None:
         for row in rows:
             if row.key_hash:
                 self.keys.remember(row.key_hash, row.fingerprint, row.clock_s, row.answer)

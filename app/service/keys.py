@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from hashlib import sha256
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import orjson
 
 from app.codecs import digest
 from app.errors import ArtifactInvalid, InProgress, Malformed, Unacceptable
 from app.service.rows import batch_arrays, loss_of
-from app.types import ChangeAnswer, Key, TrainStep
+from app.types import Key, TrainStep
+
+if TYPE_CHECKING:
+    from app.engine import Job
 
 _KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 
@@ -58,24 +60,18 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What one key stands for, and what its request was answered."""
-
-    fingerprint: str
-    clock_s: float
-    answer: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Running:
     """A request that is being carried out under a key."""
 
     fingerprint: str
-    answer: Future[ChangeAnswer]
+    job: Job
 
 
 class KeyTable:
     """The keys of one model. Threads may share it.
+
+    A key is kept as its line of keys.jsonl, encoded once: a checkpoint of 100,000 keys must not
+    hold up the trainer, or whoever looks for a key meanwhile.
 
     Args:
         window: how long keys are remembered.
@@ -83,12 +79,12 @@ class KeyTable:
 
     def __init__(self, window: Window) -> None:
         self._window = window
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._lines: OrderedDict[str, bytes] = OrderedDict()
         self._running: dict[str, Running] = {}
         self._lock = Lock()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._lines)
 
     def find(self, key: Key) -> bytes | Running | None:
         """The stored answer, the running request, or nothing: the key is new.
@@ -97,44 +93,47 @@ class KeyTable:
             Unacceptable: `idempotency_key_reused`: it stands for another request.
         """
         with self._lock:
-            known = self._running.get(key.hash) or self._entries.get(key.hash)
-        if known is None:
+            running, line = self._running.get(key.hash), self._lines.get(key.hash)
+        if running is not None:
+            _check_same(key, running.fingerprint)
+            return running
+        if line is None:
             return None
-        if known.fingerprint != key.fingerprint:
-            raise Unacceptable(
-                "idempotency_key_reused",
-                "this Idempotency-Key was used for another request; use a new key for a new step",
-            )
-        return known if isinstance(known, Running) else known.answer
+        entry = orjson.loads(line)
+        _check_same(key, entry["fingerprint"])
+        answer: str = entry["answer"]
+        return answer.encode()
 
-    def begin(self, key: Key, answer: Future[ChangeAnswer]) -> None:
-        """Note that the request is being carried out, until `answer` is resolved."""
+    def begin(self, key: Key, job: Job) -> None:
+        """Note that the request is being carried out, until the job is answered."""
         with self._lock:
-            self._running[key.hash] = Running(key.fingerprint, answer)
-        answer.add_done_callback(lambda _: self._end(key))
+            self._running[key.hash] = Running(key.fingerprint, job)
+        job.answer.add_done_callback(lambda _: self._end(key))
 
     def remember(self, key_hash: str, fingerprint: str, clock_s: float, answer: bytes) -> None:
         """Store what a request was answered; called once it is durable."""
-        with self._lock:
-            self._entries[key_hash] = Entry(fingerprint, clock_s, answer)
-            self._expire(clock_s)
+        entry = {
+            "key": key_hash,
+            "fingerprint": fingerprint,
+            "clock_s": clock_s,
+            "answer": answer.decode(),
+        }
+        self._add(key_hash, orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE), clock_s)
 
-    def dump(self) -> list[tuple[str, Entry]]:
-        """Every remembered key at this moment, oldest first; for `to_lines`."""
+    def dump(self) -> list[bytes]:
+        """The line of every remembered key at this moment, oldest first."""
         with self._lock:
-            return list(self._entries.items())
+            return list(self._lines.values())
 
     def load(self, lines: bytes) -> None:
-        """Remember what `to_lines` wrote.
+        """Remember what `dump` gave.
 
         Raises:
             ArtifactInvalid: these are not its lines.
         """
         try:
-            for line in lines.splitlines():
-                entry = orjson.loads(line)
-                answer = entry["answer"].encode()
-                self.remember(entry["key"], entry["fingerprint"], float(entry["clock_s"]), answer)
+            for line in lines.splitlines(keepends=True):
+                self._add(*_read(line))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactInvalid("expected one remembered key a line in keys.jsonl") from error
 
@@ -142,30 +141,35 @@ class KeyTable:
         with self._lock:
             self._running.pop(key.hash, None)
 
+    def _add(self, key_hash: str, line: bytes, clock_s: float) -> None:
+        with self._lock:
+            self._lines[key_hash] = line
+            self._expire(clock_s)
+
     def _expire(self, clock_s: float) -> None:
         window = self._window
-        while len(self._entries) > window.newest:
-            oldest = next(iter(self._entries.values()))
-            is_old = clock_s - oldest.clock_s > window.age_s
-            if not is_old and len(self._entries) <= window.most:
+        while len(self._lines) > window.newest:
+            oldest = orjson.loads(next(iter(self._lines.values())))
+            is_old = clock_s - oldest["clock_s"] > window.age_s
+            if not is_old and len(self._lines) <= window.most:
                 return
-            self._entries.popitem(last=False)
+            self._lines.popitem(last=False)
 
 
-def to_lines(entries: Iterable[tuple[str, Entry]]) -> bytes:
-    """The content of keys.jsonl: one remembered key a line."""
-    return b"".join(
-        orjson.dumps(
-            {
-                "key": key_hash,
-                "fingerprint": entry.fingerprint,
-                "clock_s": entry.clock_s,
-                "answer": entry.answer.decode(),
-            },
-            option=orjson.OPT_APPEND_NEWLINE,
+def _read(line: bytes) -> tuple[str, bytes, float]:
+    entry = orjson.loads(line)
+    key_hash, fingerprint, answer = entry["key"], entry["fingerprint"], entry["answer"]
+    if not all(isinstance(text, str) for text in (key_hash, fingerprint, answer)):
+        raise TypeError
+    return key_hash, line, float(entry["clock_s"])
+
+
+def _check_same(key: Key, fingerprint: str) -> None:
+    if key.fingerprint != fingerprint:
+        raise Unacceptable(
+            "idempotency_key_reused",
+            "this Idempotency-Key was used for another request; use a new key for a new step",
         )
-        for key_hash, entry in entries
-    )
 
 
 def in_progress() -> InProgress:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
 from app.codecs import digest, short_digest
 from app.config import ModelConfig, parse_config
 from app.engine import Engine, LiveModel
-from app.errors import Conflict, NotFound, SlimvecError, Unavailable
+from app.errors import ArtifactInvalid, Conflict, NotFound, SlimvecError, Unavailable
 from app.exchange import ImportedLayer, read_state_dict
 from app.failpoints import reach
 from app.names import check_model_name
@@ -20,6 +21,7 @@ from app.service.version_files import from_files, to_files
 from app.types import (
     Checkpoint,
     Journal,
+    Json,
     ModelSummary,
     NamedArrays,
     Origin,
@@ -73,7 +75,7 @@ class Models:
             try:
                 self._load(name)
             except SlimvecError as error:
-                self.not_loaded[name] = error.detail
+                self.not_loaded[name] = _with_advice(error)
                 log.error("model not loaded: %s", error.detail, extra={"model": name})
             except Exception as error:  # one bad folder does not stop the others
                 self.not_loaded[name] = "its files cannot be understood; see the log"
@@ -163,7 +165,11 @@ class Models:
 
     def describe_versions(self, name: str) -> list[VersionDescription]:
         """Every retained version, oldest first."""
-        return [self.describe_version(name, version) for version in self._store.versions(name)]
+        found = []
+        for version in self._store.versions(name):
+            with suppress(NotFound):  # it went meanwhile
+                found.append(self._described(name, version))
+        return found
 
     def describe_version(self, name: str, version: int) -> VersionDescription:
         """One retained version, as its `state.json` says.
@@ -171,6 +177,25 @@ class Models:
         Raises:
             NotFound: `version_not_retained`, naming the nearest retained ones.
         """
+        self._check_retained(name, version)
+        return self._described(name, version)
+
+    def read_version(self, name: str, version: int) -> Checkpoint:
+        """One retained version, whole.
+
+        Raises:
+            NotFound: `version_not_retained`, naming the nearest retained ones.
+            Unavailable: `version_damaged`: its folder is not what was written.
+        """
+        self._check_retained(name, version)
+        try:
+            return from_files(version, self._store.read(name, version))
+        except ArtifactInvalid as error:  # ours, and not of whoever asks for it
+            raise Unavailable(
+                "version_damaged", f"{error.detail}; restore its folder from a backup"
+            ) from error
+
+    def _check_retained(self, name: str, version: int) -> None:
         retained = self._store.versions(name)
         if version not in retained:
             nearest = sorted(sorted(retained, key=lambda v: abs(v - version))[:_NEAREST])
@@ -179,7 +204,11 @@ class Models:
                 f"version {version} of model {name!r} is not retained; "
                 f"nearest retained: {', '.join(map(str, nearest)) or 'none'}",
             )
-        state = self._store.read(name, version).state
+
+    def _described(self, name: str, version: int) -> VersionDescription:
+        state: Json = {}
+        with suppress(ArtifactInvalid):  # a damaged one knows its number only
+            state = self._store.describe(name, version)
         return VersionDescription(
             version=version,
             origin=state.get("origin", "import"),
@@ -189,15 +218,6 @@ class Models:
             state_digest=state.get("state_digest"),
             metrics=state.get("metrics", {}),
         )
-
-    def read_version(self, name: str, version: int) -> Checkpoint:
-        """One retained version, whole.
-
-        Raises:
-            NotFound: `version_not_retained`, naming the nearest retained ones.
-        """
-        self.describe_version(name, version)
-        return from_files(version, self._store.read(name, version))
 
     def missing(self, name: str) -> LiveModel:
         """Say that there is no such model, or why it is not live.
@@ -210,8 +230,7 @@ class Models:
         if check_model_name(name) in self.not_loaded:
             raise Unavailable(
                 "model_not_loaded",
-                f"model {name!r} could not be loaded: {self.not_loaded[name]}; "
-                "mend its folder and restart, or DELETE it",
+                f"model {name!r} could not be loaded: {self.not_loaded[name]}",
             )
         raise NotFound(
             "model_not_found", f"there is no model {name!r}; GET /models lists those that are here"
@@ -226,9 +245,13 @@ class Models:
         journal = self._open_journal(recovered) if self._is_writable else None
         history = History(live, recovered.position, journal, recovered.keys, recovered.clock_s)
         written = recovered.checkpoint
-        if live.is_divergent and journal is not None:
-            # On disk before anything is learned on it: another replay would give yet other bits.
-            written = self._write_prepared(live, history)
+        if live.is_divergent:
+            # These bits were never served under the number that they have: they get one of their
+            # own, in the journal too, and no start has to be allowed other bits again.
+            changes = live.rebase()
+            if journal is not None:
+                history.commit(changes)
+                written = self._write_prepared(live, history)
         # Known before it is live: from then on every verb looks them up.
         self._histories[name] = history
         self._checkpoints.adopt(name, written)
@@ -280,6 +303,13 @@ def summarise(live: LiveModel) -> ModelSummary:
         input_size=snapshot.input_size,
         n_components=snapshot.n_components,
     )
+
+
+def _with_advice(error: SlimvecError) -> str:
+    """What is wrong, and what to do about it."""
+    says_what_to_do = {"journal_invalid", "environment_changed", "replay_diverged", "replay_failed"}
+    advice = "" if error.code in says_what_to_do else "; mend its folder and restart, or DELETE it"
+    return error.detail + advice
 
 
 def _read_only() -> Unavailable:

@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from time import monotonic
 
-from app.engine import Engine, LiveModel, Past
+from app.engine import Engine, LiveModel, Past, Replay
 from app.errors import ArtifactInvalid, NotFound
 from app.failpoints import reach
 from app.service.keys import KeyTable, Window
 from app.service.rows import from_row
 from app.service.version_files import from_files, moment_of
 from app.settings import Settings
-from app.types import Json, Position, Store, VersionFiles
+from app.types import Json, Position, Serve, Store, VersionFiles
 
 log = logging.getLogger("slimvec.recovery")
 
 _PROGRESS_S = 2.0
+_COMPUTED = {"step", "fit", "import"}  # the other kinds give the same bits everywhere
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class Recovered:
         damaged: newer versions on disk that cannot be read, oldest first.
         position: of the last change that was repeated.
         num_changes: how many were repeated.
+        num_lost: how many more the journal, or its mark, tells of.
         fault: what ended the repetition before its end; only `last_good` goes on from there.
     """
 
@@ -40,6 +42,7 @@ class Recovered:
     keys: KeyTable
     clock_s: float
     num_changes: int = 0
+    num_lost: int = 0
     fault: ArtifactInvalid | None = None
 
     @property
@@ -74,14 +77,15 @@ class Recovery:
                 repair it.
         """
         recovered = self._begin(name)
-        past = self._past(recovered)
-        divergent = recovered.live.replay(
-            past, allow_divergent=self._settings.allow_divergent_replay
-        )
-        if divergent is not None and not recovered.live.is_divergent:
-            raise _diverged(name, divergent)
+        live, replay = recovered.live, recovered.live.replay()
+        for past in self._past(recovered):
+            if not _repeat(live, replay, past):
+                if not self._settings.allow_divergent_replay:
+                    raise _diverged(name, past)
+                live.is_divergent = True
+        live.publish()
         _check_reach(recovered)
-        self._serve_pinned(recovered.live)
+        self._serve_pinned(live)
         self._report(recovered)
         return recovered
 
@@ -91,30 +95,40 @@ class Recovery:
         Its newest version gets a number that was never given out.
 
         Raises:
-            ArtifactInvalid: no version can be read.
+            ArtifactInvalid: no version can be read, or nothing is wrong but the environment.
         """
         recovered = self._begin(name)
         try:
-            divergent = recovered.live.replay(self._until_fault(recovered), allow_divergent=True)
+            self._repeat_good(recovered)
+            recovered.live.publish()
+            self._serve_stored(recovered.live)
         except ArtifactInvalid as fault:
             if fault.code == "environment_changed":
                 raise  # nothing is damaged: the operator chooses
             recovered.fault = fault
-        else:
-            if divergent is not None:
-                recovered.fault = recovered.fault or _diverged(name, divergent)
-        try:
-            self._serve_pinned(recovered.live)
-        except ArtifactInvalid as fault:
-            recovered.fault = recovered.fault or fault
-            recovered.live.serve("live", None)
-        end = max(self._store.journal_end(name), recovered.position.seq)
+            recovered.live.publish()
+            self._serve_newest_if_must(recovered.live)
         if recovered.is_damaged:
-            version = recovered.live.snapshot.stamp.version
+            end = max(self._store.journal_end(name), recovered.position.seq)
             lost = end - recovered.position.seq  # each of them may have made one version
-            recovered.live.renumber(max(version + lost, *recovered.damaged, version) + 1)
-            recovered.position = Position(end, recovered.position.chain)
+            recovered.num_lost = lost
+            newest = recovered.live.snapshot.stamp.version
+            recovered.live.renumber(max(newest + lost, *recovered.damaged, newest) + 1)
+            # Behind every row that there is: none of them is to follow, whatever became of it.
+            recovered.position = Position(end + 1, recovered.position.chain)
         return recovered
+
+    def _repeat_good(self, recovered: Recovered) -> None:
+        """Repeat what gives the same bits; the first change that does not is taken back.
+
+        Raises:
+            ArtifactInvalid: the journal, or a change in it, is not what it was.
+        """
+        live, replay = recovered.live, recovered.live.replay()
+        for past in self._past(recovered):
+            if not _repeat(live, replay, past):
+                replay.undo()
+                raise _diverged(live.name, past)
 
     def _begin(self, name: str) -> Recovered:
         version, files, damaged = self._newest_readable(name)
@@ -155,7 +169,7 @@ class Recovery:
         end, told = self._store.journal_end(name), monotonic()
         for stored in self._store.journal_rows(name, recovered.position):
             row = stored.row
-            if not self._settings.allow_divergent_replay:
+            if row.kind in _COMPUTED and not self._settings.allow_divergent_replay:
                 _check_environment(name, stored.environment, environment)
             yield Past(request=from_row(row), version=row.version, state_digest=row.state_digest)
             if row.key_hash:
@@ -168,15 +182,13 @@ class Recovery:
                 log.info(self.progress)
         self.progress = ""
 
-    def _until_fault(self, recovered: Recovered) -> Iterator[Past]:
-        try:
-            yield from self._past(recovered)
-        except ArtifactInvalid as fault:
-            if fault.code == "environment_changed":
-                raise
-            recovered.fault = fault
-
     def _serve_pinned(self, live: LiveModel) -> None:
+        if live.serving == live.snapshot.stamp.version:
+            live.serve(live.serving, live.snapshot)  # its bits, also where its folder is damaged
+        else:
+            self._serve_stored(live)
+
+    def _serve_stored(self, live: LiveModel) -> None:
         if live.serving == "live":
             return
         try:
@@ -190,6 +202,12 @@ class Recovery:
             ) from error
         live.serve(live.serving, self._engine.snapshot(live.name, checkpoint))
 
+    def _serve_newest_if_must(self, live: LiveModel) -> None:
+        try:
+            self._serve_stored(live)
+        except ArtifactInvalid:
+            live.serve("live", None)
+
     def _report(self, recovered: Recovered) -> None:
         live = recovered.live
         facts = {
@@ -201,6 +219,15 @@ class Recovery:
         log.info("model recovered", extra=facts)
         if live.is_divergent:
             log.warning("the replay gave other bits than before, as was allowed", extra=facts)
+
+
+def _repeat(live: LiveModel, replay: Replay, past: Past) -> bool:
+    """Make a change again; whether it gave the same bits."""
+    reach("recover.mid_replay")
+    is_same = replay.repeat(past)
+    if is_same and isinstance(past.request, Serve):
+        live.serving = past.request.version
+    return is_same
 
 
 def _check_environment(name: str, then: Json, now: Json) -> None:
@@ -219,8 +246,8 @@ def _check_environment(name: str, then: Json, now: Json) -> None:
 def _diverged(name: str, past: Past) -> ArtifactInvalid:
     return ArtifactInvalid(
         f"replaying model {name!r} gave other bits for version {past.version} than it had; "
-        "accept them under a new version with --allow-divergent-replay, or go back to the last "
-        f"good state: slimvec repair {name} --recover=last-good",
+        "accept them under a new version with --allow-divergent-replay, or go back to the state "
+        f"before it: slimvec repair {name} --recover=last-good",
         code="replay_diverged",
     )
 

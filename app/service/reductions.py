@@ -68,9 +68,10 @@ class Reductions:
         """
         snapshot = live.pinned(version)
         if snapshot is None:
-            snapshot = await asyncio.to_thread(self._load, live.name, version)
+            snapshot = await asyncio.to_thread(self.load, live.name, version)
             live.pin(snapshot)
         return snapshot
 
-    def _load(self, model: str, version: int) -> Snapshot:
+    def load(self, model: str, version: int) -> Snapshot:
+        """A retained version, from the disk."""
         return self._engine.snapshot(model, self._service.models.read_version(model, version))

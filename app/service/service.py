@@ -252,16 +252,19 @@ class Service:
     async def state(self, model: str) -> StateDescription:
         """Where the trainer stands, with the digest that replay and restart must reproduce."""
         live, history = self.live(model), self.histories[model]
-        state, digest, rates = await asyncio.wrap_future(live.state())
+        stand, (serving, seq, num_bytes) = await asyncio.wrap_future(
+            live.stand(lambda: (live.serving, history.position.seq, history.num_bytes))
+        )
+        rates = stand.learning_rates
         return StateDescription(
             model=model,
-            version=state.version,
-            step=state.step,
-            state_digest=digest,
-            serving=live.serving,
+            version=stand.version,
+            step=stand.step,
+            state_digest=stand.state_digest,
+            serving=serving,
             learning_rate=rates[0] if len(rates) == 1 else rates,
-            seq=history.position.seq,
-            journal_bytes=history.num_bytes,
+            seq=seq,
+            journal_bytes=num_bytes,
             checkpoint=self._checkpoints.newest(model),
             is_divergent=live.is_divergent,
         )

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, cast
 
 from app.engine import Job, Line, LiveModel
-from app.errors import StepRejected, Unacceptable
+from app.errors import StepRejected, Unacceptable, Unavailable
 from app.failpoints import reach
 from app.service.checkpoints import Checkpoints
 from app.service.keys import Running, in_progress
@@ -16,7 +16,7 @@ from app.service.validation import check_batch
 from app.types import ChangeAnswer, Key, StepAnswer, StepResult, TrainStep
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from app.service.service import Service
 
@@ -43,21 +43,25 @@ class Steps:
         Raises:
             NotFound, Unacceptable, InProgress, QueueFull, Unavailable: nothing was accepted.
         """
-        live = self._checked(model, step)
         known = self._find(model, key)
         if isinstance(known, Running):
             raise in_progress()
-        return self._settled(known) if known else self._submitted(live, step, key, line)
+        if known is not None:
+            return self._settled(known)
+        return self._submitted(self._checked(model, step), step, key, line)
 
     def join(
         self, model: str, step: TrainStep, key: Key | None = None, line: Line | None = None
     ) -> Awaitable[StepResult]:
         """Queue a step now, or wait with whoever is carrying out the same one; see `begin`."""
-        live = self._checked(model, step)
         known = self._find(model, key)
         if isinstance(known, Running):
-            return self._joined(known)
-        return self._settled(known) if known else self._submitted(live, step, key, line)
+            if line is not None:
+                known.job.follow(line)
+            return self._joined(known.job, lambda: self.join(model, step, key, line))
+        if known is not None:
+            return self._settled(known)
+        return self._submitted(self._checked(model, step), step, key, line)
 
     def _checked(self, model: str, step: TrainStep) -> LiveModel:
         self._service.check_accepting()
@@ -68,7 +72,10 @@ class Steps:
 
     def _find(self, model: str, key: Key | None) -> bytes | Running | None:
         reach("idem.lookup")
-        return None if key is None else self._service.histories[model].keys.find(key)
+        if key is None:
+            return None
+        self._service.live(model)
+        return self._service.histories[model].keys.find(key)
 
     def _submitted(
         self, live: LiveModel, step: TrainStep, key: Key | None, line: Line | None
@@ -76,7 +83,7 @@ class Steps:
         job = Job(step, key, line)
         if key is not None:
             # Before it is queued: a twin that comes meanwhile must find it.
-            self._service.histories[live.name].keys.begin(key, job.answer)
+            self._service.histories[live.name].keys.begin(key, job)
         try:
             answer = live.submit(job)
         except Exception:
@@ -97,9 +104,18 @@ class Steps:
         self._checkpoints.note_step(live.name, answer.version)
         return StepResult(answer, encode_answer(answer), is_replayed=False)
 
-    async def _joined(self, running: Running) -> StepResult:
-        # Shielded: this waiter may go, the one that began the step still wants its answer.
-        answer = await asyncio.shield(asyncio.wrap_future(running.answer))
+    async def _joined(self, job: Job, again: Callable[[], Awaitable[StepResult]]) -> StepResult:
+        try:
+            # Shielded: this waiter may go, the one that began the step still wants its answer.
+            answer = await asyncio.shield(asyncio.wrap_future(job.answer))
+        except asyncio.CancelledError:
+            if not job.answer.cancelled():
+                raise
+            return await again()  # whoever began it went away before the trainer came to it
+        except Unavailable as error:
+            if error.code != "stream_stopped":
+                raise
+            return await again()  # it stood behind a refused record of another stream
         return StepResult(cast(StepAnswer, answer), encode_answer(answer), is_replayed=True)
 
     async def _settled(self, body: bytes) -> StepResult:

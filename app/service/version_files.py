@@ -12,7 +12,6 @@ from app.codecs import digest, pack, short_digest, state_digest, unpack
 from app.config import parse_config
 from app.errors import ArtifactInvalid
 from app.service.history import Moment
-from app.service.keys import to_lines
 from app.types import Checkpoint, Json, Origin, Position, TrainerState, VersionFiles
 
 _FORMAT = 1
@@ -45,7 +44,7 @@ def to_files(
         model=pack(checkpoint.serving, {"format": "pt"}),
         trainer=_pack_trainer(trainer) if trainer else None,
         state=state,
-        keys=to_lines(moment.keys) or None,
+        keys=b"".join(moment.keys) or None,
     )
 
 
@@ -88,7 +87,7 @@ def from_files(version: int, files: VersionFiles) -> Checkpoint:
         version=version,
         digest=found,
         serving=serving,
-        trainer=_unpack_trainer(files.trainer) if files.trainer is not None else None,
+        trainer=_unpack_trainer(files.trainer, version) if files.trainer is not None else None,
     )
 
 
@@ -101,13 +100,14 @@ def _pack_trainer(state: TrainerState) -> bytes:
     return pack(state.arrays, metadata)
 
 
-def _unpack_trainer(data: bytes) -> TrainerState:
+def _unpack_trainer(data: bytes, folder: int) -> TrainerState:
+    """The trainer of the version whose folder it lies in, also where that was copied to."""
     arrays, metadata = unpack(data)
     scalars = {key: _parse(value) for key, value in metadata.items()}
     version, step = scalars.pop("version", None), scalars.pop("step", None)
     if type(version) is not int or type(step) is not int:
         raise ArtifactInvalid("expected a version and a step in trainer.safetensors, both integers")
-    return TrainerState(version=version, step=step, arrays=arrays, scalars=scalars)
+    return TrainerState(version=folder, step=step, arrays=arrays, scalars=scalars)
 
 
 def _parse(text: bytes | str) -> Any:  # any JSON value: the caller validates it

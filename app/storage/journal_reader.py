@@ -87,7 +87,13 @@ class JournalReader:
         if begin is None:
             raise damaged(self._model, self._name, "its first page cannot be read")
         if begin.model != self._model:
-            raise damaged(self._model, self._name, f"it is the journal of '{begin.model[:64]}'")
+            raise ArtifactInvalid(
+                f"{self._name} in the folder of '{self._model}' is the journal of "
+                f"'{begin.model[:64]}': if the folder was renamed, give it that name again; if the "
+                "file came here by mistake, use: "
+                f"slimvec repair {self._model} --recover=last-good",
+                code="journal_invalid",
+            )
         if begin.version != journal_order(self._name)[0]:
             raise damaged(self._model, self._name, f"it begins at version {begin.version}")
         return begin

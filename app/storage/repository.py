@@ -13,7 +13,7 @@ from app.storage.journal import FileJournal
 from app.storage.layout import MARK, is_version, kept, model_fault, part_fault
 from app.storage.retainer import Retainer
 from app.storage.root import Root
-from app.storage.stored_journal import StoredJournal
+from app.storage.stored_journal import StoredJournal, unvouched
 from app.storage.system import System, storage_errors
 from app.storage.transaction import add, clear_leftovers, remove, set_aside
 from app.storage.versions import Versions
@@ -50,9 +50,10 @@ class Repository:
         """See `Versions.read`."""
         return self._versions.read(model, version)
 
-    def newest(self, model: str) -> tuple[int, VersionFiles]:
-        """See `Versions.newest`."""
-        return self._versions.newest(model)
+    def describe(self, model: str, version: int) -> Json:
+        """The state.json of a version; see `Versions.describe`."""
+        state, _ = self._versions.describe(model, version)
+        return state
 
     def write(self, model: str, version: int, files: VersionFiles) -> None:
         """Adds a version: complete and durable when this returns, absent when it raises.
@@ -172,6 +173,15 @@ class Repository:
             Unavailable: `storage_failed`.
         """
         return self._journal(model).end()
+
+    def journal_doubt(self, model: str) -> str:
+        """Why nobody can tell whether the newest changes are all there; empty where one can.
+
+        Raises:
+            NotFound: `folder_not_found`.
+            Unavailable: `storage_failed`.
+        """
+        return unvouched(model) if self._journal(model).is_unvouched else ""
 
     def sweep(self) -> None:
         """Removes what interrupted changes left, and says what is passed over as no model of ours.

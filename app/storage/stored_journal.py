@@ -52,6 +52,14 @@ class StoredJournal:
         """Before the first row that is still there."""
         return self._begin(self.files[0]).position if self.files else Position(0, 0)
 
+    @property
+    def is_unvouched(self) -> bool:
+        """Whether there are changes, and no mark that says how many were acknowledged."""
+        if MARK in self.parts or not any(map(self._has_changes, self.files)):
+            return False
+        # Once more: beside a live writer, the mark is there before the first change.
+        return not (self.place.folder / MARK).exists()
+
     def end(self) -> int:
         """The highest row that the mark or the newest file claims; nothing is verified."""
         claims = [self.mark.position.seq if self.mark else 0]
@@ -91,6 +99,8 @@ class StoredJournal:
             OSError: as the system gives it.
         """
         self._check_complete(MARK, position, version)
+        if self.is_unvouched:
+            logger.warning("%s", unvouched(self.place.model))
         if self.files:
             newest = self.files[-1]
             self._settle(newest)
@@ -135,6 +145,16 @@ class StoredJournal:
     def _reader(self, name: str) -> AbstractContextManager[JournalReader]:
         return JournalReader.at(self.place.folder / name, self.place.model)
 
+    def _has_changes(self, name: str) -> bool:
+        # A shortened WAL may have no row that can be read; it had some.
+        with suppress(OSError):
+            if (self.place.folder / f"{name}-wal").stat().st_size:
+                return True
+        with suppress(SlimvecError), self._reader(name) as reader:
+            begin = reader.begin()
+            return reader.end(begin) != begin.position
+        return False
+
     def _check_follows(
         self, name: str, begin: Begin, reached: Position, before: str | None
     ) -> None:
@@ -172,11 +192,20 @@ class StoredJournal:
             if torn := torn_bytes(wal):
                 logger.info(
                     "%s of '%s' ends in %d bytes that are no whole transaction; nothing in them "
-                    "was acknowledged",
+                    "is marked as acknowledged",
                     wal.name,
                     self.place.model,
                     torn,
                 )
+
+
+def unvouched(model: str) -> str:
+    """What it means that the mark is missing."""
+    return (
+        f"{MARK} of '{model}' is missing, so nothing says whether its newest changes are all "
+        "there; if they matter, restore it from a backup together with the journal; the next "
+        "change writes a new one"
+    )
 
 
 def _sync(path: Path, place: Place) -> None:

@@ -61,26 +61,6 @@ class Versions:
         """
         return self._read(model, version, read_files)
 
-    def newest(self, model: str) -> tuple[int, VersionFiles]:
-        """The newest version that can be read; each newer one is passed over with a warning.
-
-        The numbers of those passed over are used: `versions(model)[-1]` is the highest.
-
-        Raises:
-            NotFound: `model_not_found`.
-            ArtifactInvalid: there are versions, and none of them can be read.
-            Unavailable: `storage_failed`.
-        """
-        versions = self.of(model)
-        if not versions:
-            raise NotFound("model_not_found", f"there is no model '{model}'")
-        for version in reversed(versions):
-            try:
-                return version, self.read(model, version)
-            except (ArtifactInvalid, NotFound) as error:
-                logger.warning("passed over: %s", error.detail)
-        raise ArtifactInvalid(f"none of the {len(versions)} versions of '{model}' can be read")
-
     def describe(self, model: str, version: int) -> tuple[Json, int]:
         """The state.json of a version, empty where there is none, and the bytes of its files.
 

@@ -126,6 +126,7 @@ def test_a_draining_server_refuses_changes_and_still_reduces(start_server: Serve
         "training": False,
         "reason": "the server is shutting down",
         "stopped": {},
+        "not_loaded": {},
     }
 
 

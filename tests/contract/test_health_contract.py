@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,7 @@ _BATCH = {"hidden_states": [[1, 2, 3, 4, 5, 6, 7, 8], [8, 7, 6, 5, 4, 3, 2, 1]]}
 
 def test_all_is_well(server: RunningServer) -> None:
     live, ready = (server.http.get(f"/health/{probe}") for probe in ("live", "ready"))
-    well = {"serving": True, "training": True, "reason": "", "stopped": {}}
+    well = {"serving": True, "training": True, "reason": "", "stopped": {}, "not_loaded": {}}
     assert (live.status_code, live.json()) == (200, {"status": "live", **well})
     assert (ready.status_code, ready.json()) == (200, {"status": "ready", **well})
 
@@ -52,6 +53,7 @@ def test_a_model_whose_training_stopped_is_named_and_serving_goes_on(
             "training": False,
             "reason": "storage_failed: the disk failed",
             "stopped": {"other": "storage_failed"},
+            "not_loaded": {},
         },
     )
     assert_canonical(
@@ -76,6 +78,7 @@ async def test_before_the_start_is_over_nothing_is_ready(tmp_path: Path) -> None
         "training": False,
         "reason": "models are loading",
         "stopped": {},
+        "not_loaded": {},
     }
 
 
@@ -147,3 +150,82 @@ def test_refused_steps_are_counted_by_model_and_reason(
     for reason, number in (("loss_spike", 1), ("non_finite_loss", 2)):
         labels = f'model="{model}",reason="{reason}"'
         assert f"slimvec_steps_refused_total{{{labels}}} {number}.0" in metrics
+
+
+@pytest.fixture
+def two_models(start_server: ServerFactory, tmp_path: Path) -> Path:
+    """The models `small` and `other` of a server that was killed after a step of each."""
+    server = start_server()
+    for name in ("small", "other"):
+        create(server, name, MODELS["small"])
+        server.http.post(f"/models/{name}/train-step", json=_BATCH).raise_for_status()
+    shutil.copytree(server.models_dir, tmp_path / "killed")
+    return tmp_path / "killed"
+
+
+async def _look(
+    models_dir: Path, default_model: str
+) -> tuple[httpx.Response, dict[str, object], str]:
+    """Readiness, the list of models and the metrics of a server of that directory."""
+    assembly = build(Settings(models_dir=models_dir, device="cpu", default_model=default_model))
+    with assembly.resources:
+        await assembly.service.start()
+        transport = httpx.ASGITransport(assembly.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+            ready, models = await http.get("/health/ready"), await http.get("/models")
+            metrics = await http.get("/metrics")
+        await assembly.service.close()
+    return ready, models.json(), metrics.text
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("lost", "default", "status"),
+    [
+        (["small"], "small", 503),  # the default model
+        (["other"], "small", 200),  # another one
+        (["small"], "absent", 200),  # there is no default model, and one is served
+        (["small", "other"], "absent", 503),  # none is served
+    ],
+)
+async def test_models_that_could_not_be_loaded_are_named_with_their_reason(
+    two_models: Path, lost: list[str], default: str, status: int
+) -> None:
+    for name in lost:
+        (two_models / name / "journal-1.sqlite3-wal").unlink()
+    ready, models, metrics = await _look(two_models, default)
+    body = ready.json()
+    assert (ready.status_code, body["serving"], body["training"]) == (status, status == 200, False)
+    assert body["status"] == ("ready" if status == 200 else "not_loaded")
+    assert (
+        "; ".join(f"model '{name}' could not be loaded" for name in sorted(lost)) in body["reason"]
+    )
+    assert sorted(body["not_loaded"]) == sorted(lost)
+    assert all(f"slimvec repair {name}" in body["not_loaded"][name] for name in lost)
+    assert models["not_loaded"] == body["not_loaded"]
+    for name in ("small", "other"):
+        assert f'slimvec_model_loaded{{model="{name}"}} {float(name not in lost)}' in metrics
+
+
+def test_the_metrics_say_where_each_model_stands(start_server: ServerFactory) -> None:
+    server = start_server()
+    create(server, "small", MODELS["small"])
+    for _ in range(2):
+        server.http.post("/train-step", json=_BATCH, headers={"Idempotency-Key": "a"})
+    state = server.http.get("/models/small/state").json()
+    gauges = _gauges(server)
+    assert gauges["model_version"] == 2
+    assert (gauges["model_loaded"], gauges["training"]) == (1, 1)
+    assert gauges["journal_bytes"] == state["journal_bytes"] > 0
+    assert gauges["steps_replayed_total"] == 1
+    assert gauges["commit_seconds_count"] == 1
+    assert gauges["commit_seconds_sum"] > 0
+    server.service.live("small").stop_training(Unavailable("storage_failed", "the disk failed"))
+    assert _gauges(server)["training"] == 0
+
+
+def _gauges(server: RunningServer) -> dict[str, float]:
+    """What /metrics says of the model `small` alone."""
+    pattern = r'^slimvec_(\w+)\{model="small"\} (\S+)$'
+    found = re.findall(pattern, server.http.get("/metrics").text, flags=re.MULTILINE)
+    return {name: float(value) for name, value in found}

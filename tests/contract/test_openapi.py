@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from json import loads
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from fastapi.openapi.models import OpenAPI
 
 from app.api.codes import CODES
 from app.api.errors import KINDS
-from tests.conftest import ModelFactory
+from tests.conftest import MODELS, ModelFactory
 from tests.server import RunningServer
 
 HOT = ("/reduce", "/models/{model}/reduce", "/train-step", "/models/{model}/train-step")
@@ -192,6 +193,37 @@ def test_the_examples_of_the_controls_work(
     example = _example(document, method, f"/models/{{model}}{end}", name)
     answer = server.http.request(method, f"/models/{model}{end}", json=example)
     assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("verb", ["reduce", "train-step", "fit"])
+def test_the_first_example_of_a_verb_fits_the_demo_model(
+    document: dict[str, Any], server: RunningServer, new_model: ModelFactory, verb: str
+) -> None:
+    model = new_model(MODELS["wide"])
+    content = document["paths"][f"/{verb}"]["post"]["requestBody"]["content"]["application/json"]
+    first = next(iter(content["examples"].values()))["value"]
+    answer = server.http.post(f"/models/{model}/{verb}", json=first)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(("config", "body"), [("config", "base64"), ("small", "lists")])
+def test_the_examples_of_the_stream_work(
+    document: dict[str, Any], server: RunningServer, new_model: ModelFactory, config: str, body: str
+) -> None:
+    model = new_model(_example(document, "put", "/models/{model}", config))
+    [content, _] = document["paths"]["/train-stream"]["post"]["requestBody"]["content"].values()
+    answer = server.http.post(
+        f"/models/{model}/train-stream",
+        content=content["examples"][body]["value"],
+        headers={"content-type": "application/x-ndjson"},
+    )
+    *_, last = map(loads, answer.text.splitlines())
+    assert (last.get("ack"), last.get("version")) == (2, 3), answer.text
+
+
+@pytest.mark.parametrize("path", STREAMS)
+def test_the_page_tells_of_the_websocket(document: dict[str, Any], path: str) -> None:
+    assert "WebSocket" in document["paths"][path]["post"]["description"]
 
 
 @pytest.mark.parametrize(

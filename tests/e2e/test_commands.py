@@ -73,11 +73,12 @@ def test_a_lost_journal_is_found_said_repaired_and_then_all_is_whole(killed: Pat
     assert f"slimvec repair {DEMO} --recover=last-good" in found
     assert "row 4 (version 5) was acknowledged" in found
     assert f"{DEMO} would be at version 6 now" in would
+    assert "given up: up to 2 acknowledged changes" in would
     assert "nothing was changed" in would
     assert run("verify", killed)[0] == 1
 
     code, did, _ = run("repair", killed, "--recover=last-good")
-    assert (code, f"{DEMO} was at version 6 now" in did) == (0, True)
+    assert (code, f"{DEMO} is at version 6 now" in did) == (0, True)
     (aside,) = (killed / DEMO).glob(".damaged-*")
     assert "journal.mark" in {path.name for path in aside.iterdir()}
     assert run("verify", killed)[0] == 0
@@ -93,9 +94,11 @@ def test_a_damaged_newest_checkpoint_is_named_and_costs_nothing(killed: Path) ->
     weights.write_bytes(content)
     code, found, _ = run("verify", killed)
     assert (code, f"version 3 of '{DEMO}': model.safetensors" in found) == (1, True)
+    assert f"{DEMO}: 1 fault; " in found
     _, did, _ = run("repair", killed, "--recover=last-good")
     assert f"version 3 of '{DEMO}' is damaged" in did
     assert "checkpoint 1 and 4 changes after it" in did
+    assert "given up: nothing" in did
     assert run("verify", killed)[0] == 0
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from fastapi import APIRouter, Response
 
 from app.api.edge import Edge
+from app.api.measurements import measurements
 from app.api.schemas import Health
 from app.service import Phase, Service
 
@@ -21,7 +22,7 @@ _NOT_READY: dict[Phase, str] = {
 def health_routes(edge: Edge) -> APIRouter:
     """Live: the process answers. Ready: models are loaded, warm, and not shutting down."""
     router = APIRouter(tags=["health"])
-    edge.metrics.watch_refused_steps(lambda: edge.service.steps_refused)
+    edge.metrics.watch(lambda: measurements(edge.service))
 
     @router.get("/health/live")
     async def live() -> Health:
@@ -32,12 +33,14 @@ def health_routes(edge: Edge) -> APIRouter:
     async def ready(response: Response) -> Health:
         """Whether requests should come here: the status is about serving.
 
-        The body also says whether models are trained, and if not, why.
+        It is 503 also when the default model, or every model, could not be loaded. The body says
+        whether models are trained, which ones could not be loaded, and why.
         """
-        if edge.service.phase != "ready":
+        status = _status(edge)
+        if status != "ready":
             response.status_code = 503
             response.headers["retry-after"] = "1"
-        return _health(edge, edge.service.phase)
+        return _health(edge, status)
 
     @router.get("/metrics", response_class=Response)
     async def metrics() -> Response:
@@ -47,19 +50,31 @@ def health_routes(edge: Edge) -> APIRouter:
     return router
 
 
-def _health(edge: Edge, status: Phase | Literal["live"]) -> Health:
-    faults, is_ready = edge.service.training_faults, edge.service.phase == "ready"
+def _status(edge: Edge) -> Phase | Literal["not_loaded"]:
+    service = edge.service
+    if service.phase == "ready" and (lost := service.models.not_loaded):
+        is_any_loaded = bool(service.summaries())
+        if edge.settings.default_model in lost or not is_any_loaded:
+            return "not_loaded"
+    return service.phase
+
+
+def _health(edge: Edge, status: Phase | Literal["live", "not_loaded"]) -> Health:
+    service, is_serving = edge.service, _status(edge) == "ready"
+    faults, not_loaded = service.training_faults, dict(service.models.not_loaded)
     return Health(
         status=status,
-        serving=is_ready,
-        training=is_ready and not faults,
-        reason=_reason(edge.service),
+        serving=is_serving,
+        training=is_serving and not faults and not not_loaded,
+        reason=_reason(service),
         stopped={model: fault.code for model, fault in faults.items()},
+        not_loaded=not_loaded,
     )
 
 
 def _reason(service: Service) -> str:
     if service.phase != "ready":
         return service.progress or _NOT_READY[service.phase]
+    lost = [f"model {name!r} could not be loaded" for name in service.models.not_loaded]
     by_code = {fault.code: fault.detail for fault in service.training_faults.values()}
-    return "; ".join(f"{code}: {detail}" for code, detail in by_code.items())
+    return "; ".join([*lost, *(f"{code}: {detail}" for code, detail in by_code.items())])

@@ -56,8 +56,12 @@ def _add_reads(router: APIRouter, edge: Edge) -> None:
 
     @router.get("")
     async def list_models() -> ModelList:
-        """Every model, with its newest version."""
-        return ModelList(default=edge.settings.default_model, models=service.summaries())
+        """Every model, with its newest version; and those that could not be loaded."""
+        return ModelList(
+            default=edge.settings.default_model,
+            models=service.summaries(),
+            not_loaded=dict(service.models.not_loaded),
+        )
 
     @router.get("/{model}")
     async def describe_model(model: ModelName) -> ModelDescription:

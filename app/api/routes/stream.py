@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 from app.api.asgi import Receive, Scope, Send
 from app.api.edge import Edge
 from app.api.errors import documented
+from app.api.examples import STREAM_EXAMPLES
 from app.api.schemas import Acknowledgement, RecordRefusal, StreamRecord
 from app.api.streams.http import FRAMES, NDJSON, train_stream
 from app.types import Json
@@ -32,10 +33,17 @@ _BODY = {
     "description": "records, one after another: a JSON object a line, or frames of a length "
     "(u32, little-endian) and as many bytes of safetensors, whose metadata may hold `key`",
     "content": {
-        NDJSON: {"schema": {"$ref": f"#/components/schemas/{StreamRecord.__name__}"}},
+        NDJSON: {
+            "schema": {"$ref": f"#/components/schemas/{StreamRecord.__name__}"},
+            "examples": STREAM_EXAMPLES,
+        },
         FRAMES: {"schema": {"type": "string", "format": "binary"}},
     },
 }
+_WEBSOCKET = (
+    "A WebSocket to the same path takes a record a message, text for JSON and binary for "
+    "safetensors, and answers with one acknowledgement each."
+)
 _LINES: Json = {
     "description": "one JSON object a line, as records are settled",
     "content": {
@@ -68,7 +76,7 @@ def stream_routes(edge: Edge) -> APIRouter:
             endpoint,
             methods=["POST"],
             summary="Train without a pause; each record is acknowledged when it is durable",
-            description=getdoc(train_stream),
+            description=f"{getdoc(train_stream)}\n\n{_WEBSOCKET}",
             response_model=None,
             response_class=Response,
             responses={200: _LINES, **refusals},

@@ -48,6 +48,7 @@ async def train_step(edge: Edge, model: str, scope: Scope, receive: Receive) -> 
         headers["idempotency-window"] = _window(limits)
     if result.is_replayed:
         headers["idempotency-replayed"] = "true"
+        edge.metrics.replays.labels(model).inc()
     else:
         edge.metrics.rows.labels(model, "train").inc(answer.rows)
     reach("reply.before_send")

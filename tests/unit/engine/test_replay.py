@@ -11,7 +11,7 @@ from app.engine import Engine, LiveModel, Past, choose_device
 from app.errors import ArtifactInvalid
 from app.settings import Settings
 from app.training import Trainer
-from app.types import Batch, Configure, Serve, TrainStep
+from app.types import Batch, Configure, Rollback, Serve, TrainStep
 
 CONFIG = parse_config({"input_size": 6, "layers": [{"type": "QRReduction", "n_components": 2}]})
 
@@ -36,48 +36,57 @@ def past(number: int = 3) -> list[Past]:
     return changes
 
 
+def digest_of(live: LiveModel) -> tuple[int, str]:
+    live.publish()
+    return live.snapshot.stamp.version, live.snapshot.stamp.digest
+
+
 def test_a_replay_ends_with_the_bits_of_the_first_time(live: LiveModel) -> None:
-    changes = past()
-    assert live.replay(changes, allow_divergent=False) is None
-    assert live.prepared(lambda version: version)[1] == 4
-    assert live.snapshot.stamp.version == 4
-    assert not live.is_divergent
+    replay = live.replay()
+    assert [replay.repeat(change) for change in past()] == [True] * 3
+    assert digest_of(live)[0] == 4
 
 
-def test_a_change_that_gives_other_bits_is_named(live: LiveModel) -> None:
-    first, second, third = past()
-    wrong = replace(second, state_digest="0" * 64)
-    assert live.replay([first, wrong, third], allow_divergent=False) is wrong
+def test_a_change_that_gives_other_bits_is_told_and_can_be_taken_back(live: LiveModel) -> None:
+    first, second, _ = past()
+    replay = live.replay()
+    replay.repeat(first)
+    good = digest_of(live)
+    assert not replay.repeat(replace(second, state_digest="0" * 64))
+    replay.undo()
+    assert digest_of(live) == good
+    assert replay.repeat(second)
 
 
-def test_other_bits_when_allowed_get_a_version_of_their_own(live: LiveModel) -> None:
-    first, second, third = past()
-    wrong = replace(second, state_digest="0" * 64)
-    assert live.replay([first, wrong, third], allow_divergent=True) is wrong
-    assert live.is_divergent
-    assert live.snapshot.stamp.version == 5
-
-
-def test_a_version_that_does_not_follow_is_refused(live: LiveModel) -> None:
+def test_a_version_that_does_not_follow_is_refused_before_anything_changes(
+    live: LiveModel,
+) -> None:
     _, second, _ = past()
-    with pytest.raises(ArtifactInvalid, match="made version 3 makes version 2 now"):
-        live.replay([second], allow_divergent=False)
+    before = digest_of(live)
+    with pytest.raises(ArtifactInvalid, match="made version 3, and would make version 2 here"):
+        live.replay().repeat(second)
+    assert digest_of(live) == before
 
 
 def test_a_change_that_cannot_be_made_again_is_refused(live: LiveModel) -> None:
     narrow = TrainStep(batch=Batch(hidden_states=np.ones((2, 5), np.float32)))
-    impossible = Past(request=narrow, version=2, state_digest="")
     with pytest.raises(ArtifactInvalid, match="cannot be made again"):
-        live.replay([impossible], allow_divergent=True)
+        live.replay().repeat(Past(request=narrow, version=2, state_digest=""))
 
 
 def test_changes_without_a_new_version_are_repeated_too(live: LiveModel) -> None:
-    trainer = Trainer(CONFIG)
-    configure, serve = Configure(learning_rates=(0.5,)), Serve(version=1)
-    trainer.apply(configure)
+    trainer, replay = Trainer(CONFIG), live.replay()
+    trainer.apply(Configure(learning_rates=(0.5,)))
     digest = trainer.state_digest()
-    changes = [
-        Past(request=request, version=1, state_digest=digest) for request in (configure, serve)
-    ]
-    assert live.replay(changes, allow_divergent=False) is None
-    assert live.serving == 1
+    for request in (Configure(learning_rates=(0.5,)), Serve(version=1)):
+        assert replay.repeat(Past(request=request, version=1, state_digest=digest))
+
+
+def test_a_rebase_makes_the_present_bits_a_version_that_the_journal_leads_to(
+    live: LiveModel,
+) -> None:
+    before = digest_of(live)
+    (change,) = live.rebase()
+    assert isinstance(change.request, Rollback)
+    assert (live.snapshot.stamp.version, change.version) == (2, 2)
+    assert live.snapshot.stamp.digest == before[1]

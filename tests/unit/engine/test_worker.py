@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from threading import Event
 
 import numpy as np
@@ -299,3 +300,48 @@ def test_the_journal_is_given_the_digest_after_each_change(bench: Bench) -> None
     bench.on_commit = lambda changes: seen.extend(change.state_digest for change in changes)
     bench.submit(GOOD).result()
     assert seen == [bench.worker.ask(Trainer.state_digest).result()]
+
+
+def test_a_refusal_that_was_judged_by_an_undone_group_is_not_told(bench: Bench) -> None:
+    bench.hold()
+    stale = TrainStep(batch=GOOD.batch, if_version=2)  # the version is 3 by then, if it lasts
+    good, refused = bench.submit(GOOD), bench.submit(stale)
+    bench.on_commit = full_from_the_second_on(bench)
+    bench.gate.set()
+    for job in (good, refused):
+        with pytest.raises(StorageFull):
+            job.result(timeout=10)
+
+
+def full_from_the_second_on(bench: Bench) -> Callable[[Sequence[Change]], None]:
+    def commit(changes: Sequence[Change]) -> None:
+        if changes[0].version > 2:
+            raise StorageFull("storage_full", "no room")
+
+    return commit
+
+
+def test_a_stopped_worker_keeps_nothing_of_what_it_refuses(bench: Bench) -> None:
+    reason = Unavailable("read_only", "no")
+    bench.worker.stop(reason)
+    for _ in range(3):
+        with pytest.raises(Unavailable) as refusal:
+            bench.submit(GOOD)
+        assert refusal.value is not reason
+    assert reason.__traceback__ is None
+
+
+def test_nothing_comes_behind_the_end_of_a_worker(bench: Bench) -> None:
+    answers: list[Future[int]] = []
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask_until_closed, bench, answers) for _ in range(4)]
+        bench.worker.close(timeout_s=10)
+        for future in asking:
+            future.result(timeout=10)
+    assert {answer.result(timeout=10) for answer in answers} <= {1}
+
+
+def ask_until_closed(bench: Bench, answers: list[Future[int]]) -> None:
+    with suppress(Unavailable):
+        while True:
+            answers.append(bench.worker.ask(lambda trainer: trainer.version))

@@ -14,7 +14,8 @@ from safetensors.numpy import save
 from app.config import parse_config
 from app.errors import ArtifactInvalid, NotFound
 from app.service import Service
-from app.service.inspection import changes, verify
+from app.service.inspection import changes
+from app.service.verification import verify
 from app.storage.repository import Repository
 from tests.unit.service.examples import CONFIG, flip, key, live_once, step
 
@@ -95,7 +96,7 @@ def test_looking_changes_nothing(model: Path) -> None:
 @pytest.mark.parametrize("name", _FILES)
 @pytest.mark.parametrize(
     ("version", "cure"),
-    [(5, "slimvec repair m --recover=last-good"), (1, "remove its folder")],
+    [(5, "nothing is lost with it: a start sets it aside"), (1, "remove its folder")],
 )
 def test_a_flipped_bit_in_a_version_is_found_with_its_cure(
     model: Path, version: int, name: str, cure: str
@@ -155,9 +156,26 @@ def test_a_lost_file_is_found(model: Path, name: str) -> None:
     assert "acknowledged" in _findings(model)[0]
 
 
-def test_a_lost_mark_is_no_fault(model: Path) -> None:
+def test_a_lost_mark_is_found(model: Path) -> None:
     (model / "journal.mark").unlink()
-    assert _findings(model) == []
+    (finding,) = _findings(model)
+    assert finding.startswith("journal.mark of 'm' is missing")
+
+
+@pytest.mark.parametrize(
+    ("seq", "cure"),
+    [
+        (6, "slimvec repair m --recover=last-good"),
+        (7, "version 3 and the journal reach as far, so nothing is lost with it"),
+    ],
+)
+def test_a_damaged_newest_version_needs_no_repair_where_the_journal_reaches_as_far(
+    model: Path, seq: int, cure: str
+) -> None:
+    flip(model / "5" / "model.safetensors")
+    file = {6: "journal-3.sqlite3", 7: "journal-5.sqlite3"}[seq]
+    _change_row(model / file, seq)
+    assert cure in _findings(model)[0]
 
 
 def test_the_journal_of_another_life_is_found(model: Path, tmp_path: Path) -> None:

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-from concurrent.futures import Future
-
 import numpy as np
+import orjson
 import pytest
 
 from app.config import parse_loss
+from app.engine import Job
 from app.errors import ArtifactInvalid, Malformed, Unacceptable
-from app.service.keys import KeyTable, Running, Window, make_key, to_lines
-from app.types import Batch, ChangeAnswer, Key, TrainStep
+from app.service.keys import KeyTable, Running, Window, make_key
+from app.types import Batch, Key, TrainStep
 
 ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
 STEP = TrainStep(batch=Batch(hidden_states=ROWS))
@@ -23,7 +23,7 @@ def table(*clocks: float, window: Window = WIDE) -> KeyTable:
 
 
 def names(keys: KeyTable) -> list[str]:
-    return [name for name, _ in keys.dump()]
+    return [orjson.loads(line)["key"] for line in keys.dump()]
 
 
 def test_a_key_is_bound_to_its_sender_and_to_the_decoded_content() -> None:
@@ -67,18 +67,18 @@ def test_a_stored_answer_is_found_and_other_content_is_refused() -> None:
 
 
 def test_a_running_request_is_found_until_it_is_answered() -> None:
-    keys, answer = KeyTable(WIDE), Future[ChangeAnswer]()
-    keys.begin(Key("h", "f"), answer)
-    assert keys.find(Key("h", "f")) == Running("f", answer)
+    keys, job = KeyTable(WIDE), Job(STEP)
+    keys.begin(Key("h", "f"), job)
+    assert keys.find(Key("h", "f")) == Running("f", job)
     with pytest.raises(Unacceptable):
         keys.find(Key("h", "another"))
-    answer.cancel()
+    job.answer.cancel()
     assert keys.find(Key("h", "f")) is None
 
 
 def test_while_it_runs_its_answer_is_not_given_out_though_it_is_durable() -> None:
-    keys, answer = KeyTable(WIDE), Future[ChangeAnswer]()
-    keys.begin(Key("h", "f"), answer)
+    keys = KeyTable(WIDE)
+    keys.begin(Key("h", "f"), Job(STEP))
     keys.remember("h", "f", 0.0, b"{}")  # committed, and not published yet
     assert isinstance(keys.find(Key("h", "f")), Running)
 
@@ -100,9 +100,9 @@ def test_a_key_is_remembered_while_it_is_young_or_among_the_newest(
 
 def test_keys_survive_their_file() -> None:
     keys, again = table(0.0, 1.5), KeyTable(WIDE)
-    again.load(to_lines(keys.dump()))
+    again.load(b"".join(keys.dump()))
     assert again.dump() == keys.dump()
-    assert to_lines([]) == b""
+    assert again.find(Key("k1", "f")) == b"{}"
 
 
 @pytest.mark.parametrize("lines", [b"x\n", b"{}\n", b"[]\n", b'{"key":1,"answer":2}\n'])

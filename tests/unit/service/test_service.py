@@ -451,7 +451,7 @@ def test_a_newest_version_damaged_after_an_orderly_end_comes_back_from_the_journ
     learned = run(tmp_path, learn)
     (tmp_path / "m" / "3" / "model.safetensors").write_bytes(b"damaged")
     assert run(tmp_path, look) == (3, learned)
-    assert Repository(tmp_path).newest("m")[1].state["digest"] == learned
+    assert Repository(tmp_path).read("m", 3).state["digest"] == learned
 
 
 def test_nothing_is_accepted_before_the_start_or_after_the_signal(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of the key of a step that was not accepted."""
+"""Steps that are not accepted, joined or given up: their keys, and what stands behind them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from threading import Event
 
 import pytest
 
+from app.config import parse_loss
 from app.errors import QueueFull
-from app.service import Service
-from app.types import StepResult
+from app.service import Line, Service, make_key
+from app.types import StepResult, TrainStep
 from tests.unit.service.examples import CONFIG, key, live_once, step
 
 
@@ -30,3 +31,46 @@ async def try_in_vain(service: Service) -> StepResult:
 def test_a_step_that_found_the_queue_full_leaves_its_key_free(tmp_path: Path) -> None:
     result = live_once(tmp_path, try_in_vain, train_queue=1)
     assert (result.is_replayed, result.answer.version) == (False, 3)
+
+
+async def behind_a_refused_twin(service: Service) -> list[str]:
+    """Two streams: the second joins a record of the first, which is refused."""
+    await service.create("m", CONFIG)
+    is_free, line = Event(), Line()
+    busy = service.live("m").ask(is_free.wait)
+    bad = TrainStep(batch=step(0).batch, loss=parse_loss("mse"))  # without targets
+    same = make_key("k", "", bad)
+    twins = [
+        asyncio.ensure_future(service.steps.begin("m", bad, same)),
+        asyncio.ensure_future(service.steps.join("m", bad, same, line)),
+    ]
+    behind = asyncio.ensure_future(service.steps.join("m", step(1), None, line))
+    await asyncio.sleep(0)
+    is_free.set()
+    await asyncio.wrap_future(busy)
+    ends = await asyncio.gather(*twins, behind, return_exceptions=True)
+    return [getattr(end, "code", "applied") for end in ends]
+
+
+def test_nothing_is_applied_behind_a_joined_record_that_is_refused(tmp_path: Path) -> None:
+    codes = live_once(tmp_path, behind_a_refused_twin)
+    assert codes == ["missing_field", "missing_field", "stream_stopped"]
+
+
+async def behind_a_record_that_was_given_up(service: Service) -> str:
+    await service.create("m", CONFIG)
+    is_free, line = Event(), Line()
+    busy = service.live("m").ask(is_free.wait)
+    first = asyncio.ensure_future(service.steps.begin("m", step(0), None, line))
+    second = asyncio.ensure_future(service.steps.begin("m", step(1), None, line))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    is_free.set()
+    await asyncio.wrap_future(busy)
+    (end,) = await asyncio.gather(second, return_exceptions=True)
+    return getattr(end, "code", "applied")
+
+
+def test_nothing_is_applied_behind_a_record_that_was_given_up(tmp_path: Path) -> None:
+    assert live_once(tmp_path, behind_a_record_that_was_given_up) == "stream_stopped"

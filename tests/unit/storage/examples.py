@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from app.errors import ArtifactInvalid
 from app.storage import Repository
 from app.storage.journal import FileJournal
 from app.storage.system import System
@@ -131,3 +132,11 @@ def killed_or_done() -> Iterator[None]:
         yield
     except Killed:
         return
+
+
+def newest(repository: Repository, model: str) -> tuple[int, VersionFiles]:
+    """The newest version that can be read, as a recovery finds it."""
+    for version in reversed(repository.versions(model)):
+        with suppress(ArtifactInvalid):
+            return version, repository.read(model, version)
+    raise AssertionError("no version can be read")

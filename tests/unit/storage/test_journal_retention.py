@@ -8,6 +8,7 @@ from pathlib import Path
 from app.storage import Repository
 from app.types import Position, Retention
 from tests.unit.storage.examples import (
+    newest,
     opened,
     read_back,
     rows,
@@ -45,7 +46,7 @@ def journals_after_retention(
 def test_with_the_newest_checkpoint_damaged_nothing_is_lost(tmp_path: Path) -> None:
     list(journals_after_retention(tmp_path, [1, 4, 7, 10]))
     (tmp_path / "news" / "10" / "model.safetensors").write_bytes(b"damaged")
-    version, files = Repository(tmp_path).newest("news")
+    version, files = newest(Repository(tmp_path), "news")
     after = Position(**files.state["journal"])
     assert (version, read_back(tmp_path, after)) == (7, rows(7, 12))
 
@@ -58,7 +59,7 @@ def test_a_damaged_checkpoint_does_not_count_for_the_journal(tmp_path: Path) -> 
     journal.close()
     assert repository.retain("news", TWO) == []
     (tmp_path / "news" / "10" / "model.safetensors").write_bytes(b"damaged")
-    version, files = repository.newest("news")
+    version, files = newest(repository, "news")
     assert (version, read_back(tmp_path, Position(**files.state["journal"]))) == (4, rows(4, 9))
 
 

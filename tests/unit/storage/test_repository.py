@@ -89,7 +89,7 @@ def test_what_could_not_be_read_back_is_not_written(
 def test_a_folder_made_by_hand_is_read_without_a_state(tmp_path: Path) -> None:
     by_hand(tmp_path / "mine" / "3")
     expected = VersionFiles(config=b"{}", model=b"weights", trainer=None, state={})
-    assert Repository(tmp_path).newest("mine") == (3, expected)
+    assert Repository(tmp_path).read("mine", 3) == expected
 
 
 @pytest.mark.parametrize("number", [0, -1, 2, 10**18, 10**5000], ids=range(5))
@@ -103,7 +103,7 @@ def test_an_absent_version_is_not_found(repository: Repository, number: int) -> 
 def test_a_name_that_is_not_a_model_name_reaches_no_path(repository: Repository, name: str) -> None:
     for act in (
         lambda: repository.read(name, 1),
-        lambda: repository.newest(name),
+        lambda: repository.describe(name, 1),
         lambda: repository.write(name, 1, version_files(1)),
         lambda: repository.delete(name),
         lambda: repository.retain(name, bounds(2)),
@@ -117,7 +117,7 @@ def test_an_unknown_model_has_no_versions(repository: Repository) -> None:
     assert repository.versions("news") == []
     assert repository.retain("news", bounds(2)) == []
     with pytest.raises(NotFound):
-        repository.newest("news")
+        repository.describe("news", 1)
     with pytest.raises(NotFound):
         repository.delete("news")
 
@@ -210,7 +210,6 @@ ODD_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "trainer.safetensors"])
 def test_an_odd_file_makes_its_version_invalid_and_the_one_before_it_serves(
     tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
     make: Callable[[Path], None],
     reason: str,
     name: str,
@@ -219,8 +218,10 @@ def test_an_odd_file_makes_its_version_invalid_and_the_one_before_it_serves(
     odd = by_hand(tmp_path / "mine" / "2") / name
     odd.unlink(missing_ok=True)
     make(odd)
-    assert Repository(tmp_path).newest("mine")[0] == 1
-    assert f"version 2 of 'mine': {reason.format(name)}" in caplog.text
+    with pytest.raises(ArtifactInvalid) as refusal:
+        Repository(tmp_path).read("mine", 2)
+    assert f"version 2 of 'mine': {reason.format(name)}" in refusal.value.detail
+    assert Repository(tmp_path).read("mine", 1).config
 
 
 @pytest.mark.parametrize("name", sorted(FILES))

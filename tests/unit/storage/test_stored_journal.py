@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
 import sqlite3
@@ -165,6 +166,35 @@ def test_a_folder_without_a_mark_is_read_as_far_as_it_goes(tmp_path: Path) -> No
     assert read_back(tmp_path) == rows(1, 3)
 
 
+MISSING_MARKS: dict[str, tuple[Callable[[Path], object], bool]] = {
+    "rows": (lambda f: None, True),
+    "a shortened wal": (lambda f: os.truncate(f / f"{FIRST}-wal", 1000), True),
+    "no wal": (lambda f: (f / f"{FIRST}-wal").unlink(), False),
+    "no journal": (lambda f: remove(f, FIRST), False),
+}
+
+
+@pytest.mark.parametrize(("damage", "is_said"), MISSING_MARKS.values(), ids=MISSING_MARKS)
+def test_a_mark_that_is_missing_beside_changes_is_a_warning_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path], object], is_said: bool,
+) -> None:  # fmt: skip
+    folder = written(tmp_path, 3)
+    (folder / "journal.mark").unlink()
+    damage(folder)
+    doubt = Repository(tmp_path).journal_doubt("news")
+    opened(tmp_path).close()
+    assert doubt.startswith("journal.mark of 'news' is missing") == is_said
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert said == ([("WARNING", doubt)] if is_said else [])
+
+
+def test_a_whole_journal_leaves_no_doubt(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    written(tmp_path, 3)
+    opened(tmp_path).close()
+    assert (Repository(tmp_path).journal_doubt("news"), caplog.records) == ("", [])
+
+
 @pytest.mark.parametrize("content", [b"", b"x", b"x" * 32, b"x" * 99], ids=len)
 def test_a_damaged_mark_is_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
@@ -224,6 +254,7 @@ def test_an_unfinished_transaction_is_cut_off_and_logged_at_the_start(
     with caplog.at_level(logging.INFO, "slimvec.storage"):
         opened(tmp_path).close()
     assert "journal-1.sqlite3-wal of 'news' ends in 1000 bytes" in caplog.text
+    assert "nothing in them is marked as acknowledged" in caplog.text
 
 
 def test_the_rows_of_a_killed_process_are_synced_before_they_are_served(tmp_path: Path) -> None:

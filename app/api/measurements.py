@@ -1,0 +1,73 @@
+"""What `/metrics` says of the models, asked of them at each look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+
+from app.service import Service
+
+
+def measurements(service: Service) -> Iterator[Metric]:
+    """Where each model stands, and what its journal costs."""
+    yield _loaded(service)
+    yield _version(service)
+    yield _training(service)
+    yield _journal_bytes(service)
+    yield _commit_seconds(service)
+    yield _refused_steps(service)
+
+
+def _loaded(service: Service) -> Metric:
+    gauge = _gauge("model_loaded", "1 where a model is served, 0 where it could not be loaded")
+    for summary in service.summaries():
+        gauge.add_metric((summary.model,), 1)
+    for model in list(service.models.not_loaded):
+        gauge.add_metric((model,), 0)
+    return gauge
+
+
+def _version(service: Service) -> Metric:
+    gauge = _gauge("model_version", "The newest published version")
+    for summary in service.summaries():
+        gauge.add_metric((summary.model,), summary.version)
+    return gauge
+
+
+def _training(service: Service) -> Metric:
+    gauge = _gauge("training", "1 where changes can be made durable, 0 where training stopped")
+    faults = service.training_faults
+    for summary in service.summaries():
+        gauge.add_metric((summary.model,), summary.model not in faults)
+    return gauge
+
+
+def _journal_bytes(service: Service) -> Metric:
+    gauge = _gauge("journal_bytes", "Bytes of the journal file that is being written")
+    for model, history in sorted(service.histories.items()):
+        gauge.add_metric((model,), history.num_bytes)
+    return gauge
+
+
+def _commit_seconds(service: Service) -> Metric:
+    summary = SummaryMetricFamily(
+        "slimvec_commit_seconds", "Time to make a group of changes durable", labels=("model",)
+    )
+    for model, history in sorted(service.histories.items()):
+        summary.add_metric((model,), history.num_commits, history.commit_s)
+    return summary
+
+
+def _refused_steps(service: Service) -> Metric:
+    counter = CounterMetricFamily(
+        "slimvec_steps_refused", "Train steps refused, by reason", labels=("model", "reason")
+    )
+    for model, reason, number in service.steps_refused:
+        counter.add_metric((model, reason), number)
+    return counter
+
+
+def _gauge(name: str, text: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"slimvec_{name}", text, labels=("model",))

@@ -75,7 +75,7 @@ def _build_service(settings: Settings, resources: ExitStack) -> Service:
     if is_writable:
         repository.sweep()
     else:
-        log.warning("the models directory cannot be written: reading only, no training")
+        log.warning("the models directory cannot be written: no model in it can change")
     return Service(Engine(device, settings), repository, settings, is_writable=is_writable)
 
 

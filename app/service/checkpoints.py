@@ -119,6 +119,7 @@ class Checkpoints:
                 try:
                     if self._is_due(live):
                         await self.write(live)
+                        self._retry_at.pop(live.name, None)
                 except NotFound:
                     continue
                 except StorageFull as full:
@@ -129,8 +130,6 @@ class Checkpoints:
                 except Exception as error:  # the cadence outlives any one failure
                     self._retry_at[live.name] = monotonic() + _RETRY_S
                     log.error("checkpoint failed", exc_info=error, extra={"model": live.name})
-                else:
-                    self._retry_at.pop(live.name, None)
 
     async def _wait(self) -> None:
         # Not wait_for: it may swallow a cancellation that comes in the moment of its end.

@@ -245,9 +245,11 @@ class Models:
         journal = self._open_journal(recovered) if self._is_writable else None
         history = History(live, recovered.position, journal, recovered.keys, recovered.clock_s)
         written = recovered.checkpoint
+        if journal is not None and live.snapshot.stamp.version in recovered.damaged:
+            written = self._write_prepared(live, history)  # it may be the one that is served
         if live.is_divergent:
             # These bits were never served under the number that they have: they get one of their
-            # own, in the journal too, and no start has to be allowed other bits again.
+            # own, in the journal too.
             changes = live.rebase()
             if journal is not None:
                 history.commit(changes)

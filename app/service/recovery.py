@@ -30,6 +30,7 @@ class Recovered:
         checkpoint: the version on disk that the recovery began with.
         damaged: newer versions on disk that cannot be read, oldest first.
         position: of the last change that was repeated.
+        highest: the highest version that a row of the journal names, repeated or not.
         num_changes: how many were repeated.
         num_lost: how many more the journal, or its mark, tells of.
         fault: what ended the repetition before its end; only `last_good` goes on from there.
@@ -41,6 +42,7 @@ class Recovered:
     position: Position
     keys: KeyTable
     clock_s: float
+    highest: int = 0
     num_changes: int = 0
     num_lost: int = 0
     fault: ArtifactInvalid | None = None
@@ -107,13 +109,14 @@ class Recovery:
                 raise  # nothing is damaged: the operator chooses
             recovered.fault = fault
             recovered.live.publish()
-            self._serve_newest_if_must(recovered.live)
+            self._serve_newest_if_must(recovered)
         if recovered.is_damaged:
             end = max(self._store.journal_end(name), recovered.position.seq)
             lost = end - recovered.position.seq  # each of them may have made one version
             recovered.num_lost = lost
             newest = recovered.live.snapshot.stamp.version
-            recovered.live.renumber(max(newest + lost, *recovered.damaged, newest) + 1)
+            given = max(newest, recovered.highest, *recovered.damaged)
+            recovered.live.renumber(given + lost + 1)
             # Behind every row that there is: none of them is to follow, whatever became of it.
             recovered.position = Position(end + 1, recovered.position.chain)
         return recovered
@@ -169,6 +172,7 @@ class Recovery:
         end, told = self._store.journal_end(name), monotonic()
         for stored in self._store.journal_rows(name, recovered.position):
             row = stored.row
+            recovered.highest = max(recovered.highest, row.version)
             if row.kind in _COMPUTED and not self._settings.allow_divergent_replay:
                 _check_environment(name, stored.environment, environment)
             yield Past(request=from_row(row), version=row.version, state_digest=row.state_digest)
@@ -202,10 +206,14 @@ class Recovery:
             ) from error
         live.serve(live.serving, self._engine.snapshot(live.name, checkpoint))
 
-    def _serve_newest_if_must(self, live: LiveModel) -> None:
+    def _serve_newest_if_must(self, recovered: Recovered) -> None:
+        live = recovered.live
         try:
             self._serve_stored(live)
         except ArtifactInvalid:
+            on_disk = self._store.versions(live.name)
+            served = (v for v in on_disk if v == live.serving and v not in recovered.damaged)
+            recovered.damaged = (*recovered.damaged, *served)
             live.serve("live", None)
 
     def _report(self, recovered: Recovered) -> None:

@@ -48,14 +48,14 @@ def test_changes_without_computing_are_no_reason_to_refuse_another_environment(
 ) -> None:
     async def promote(service: Service) -> None:
         await learn(service)
+        await service.controls.rollback("m", 4)
         await service.checkpoint("m")
         await service.controls.promote("m", 4)
         await service.controls.configure("m", (0.5,))
-        await service.controls.rollback("m", 4)
 
     live_once(tmp_path, promote)
     after = live_once(tmp_path, look, threads=2)
-    assert (after.serving, after.version, after.learning_rate) == (4, 8, 0.01)
+    assert (after.serving, after.version, after.learning_rate) == (4, 8, 0.5)
 
 
 def test_a_divergent_replay_is_in_the_journal_too(
@@ -110,8 +110,14 @@ def test_a_damaged_version_that_is_served_comes_back_from_the_journal(tmp_path: 
 
     before = live_once(tmp_path / "a", promote, crash_to=tmp_path / "b")
     flip(tmp_path / "b" / "m" / "7" / "model.safetensors")
+
+    async def go_on(service: Service) -> StateDescription:
+        await service.train_step("m", step(9))
+        return await service.state("m")
+
     after = live_once(tmp_path / "b", look)
     assert (after.serving, after.state_digest) == (7, before.state_digest)
+    assert live_once(tmp_path / "b", go_on).serving == 7
     assert live_once(tmp_path / "b", look).serving == 7  # it is on disk again
 
 
@@ -166,3 +172,16 @@ def test_who_joins_a_step_that_is_given_up_carries_it_out(tmp_path: Path) -> Non
         return result.answer.version, result.is_replayed
 
     assert live_once(tmp_path, join) == (2, False)
+
+
+def test_a_served_version_that_nothing_brings_back_is_set_aside_by_a_repair(tmp_path: Path) -> None:
+    async def promote(service: Service) -> None:
+        await learn(service)
+        await service.controls.promote("m", 4)
+
+    live_once(tmp_path, promote)
+    flip(tmp_path / "m" / "4" / "model.safetensors")
+    assert "serve version 4, which cannot be read" in live_once(tmp_path, not_loaded)
+    assert live_once(tmp_path, repair) == 8
+    assert live_once(tmp_path, look).serving == "live"
+    assert not (tmp_path / "m" / "4").exists()

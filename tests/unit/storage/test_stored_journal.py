@@ -137,7 +137,7 @@ def test_a_journal_of_another_model_is_refused(tmp_path: Path, with_mark: bool) 
         if with_mark or path.name != "journal.mark":
             shutil.copy(path, tmp_path / "news" / path.name)
     left, detail = read_until_damage(tmp_path)
-    assert (left, "it is the journal of 'other'" in detail) == ([], True)
+    assert (left, "is the journal of 'other'" in detail) == ([], True)
 
 
 def test_a_journal_of_an_earlier_life_of_the_model_is_refused(tmp_path: Path) -> None:

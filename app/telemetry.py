@@ -88,7 +88,7 @@ def configure_logging(level: str, style: Literal["text", "json"]) -> None:
     """Send our records, and uvicorn's warnings, to stderr in one style."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+        JsonFormatter("%(levelname)s %(name)s %(message)s", timestamp=True)
         if style == "json"
         else _TextFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     )

@@ -7,11 +7,12 @@ from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
+from uuid import uuid4
 
 import click
 
 from app.cli.options import errors_as_exit_codes
-from app.errors import SlimvecError
+from app.errors import SlimvecError, StorageFull, Unavailable
 
 if TYPE_CHECKING:
     from app.cli.training_file import TrainingFile
@@ -35,6 +36,7 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     help="after a batch that the server refuses",
 )
+@click.option("--key", help="goes on with a run that ended early: the key that it printed")
 @click.option(
     "--retry-for",
     metavar="SECONDS",
@@ -67,15 +69,19 @@ def _greet(url: str, model: str | None) -> None:
 
 
 def _train(file: TrainingFile, url: str, model: str | None, options: dict[str, Any]) -> None:
-    from app.client import Client, Retries
+    from app.client import Client, ConnectionTrouble, Retries
 
+    passing = (ConnectionTrouble, Unavailable, StorageFull, KeyboardInterrupt)
     on_error: Literal["stop", "skip"] = options["on_error"]
     retries = Retries(total_s=options["retry_for"])
+    key = options["key"] or str(uuid4())
     with Client(url, model, retries=retries) as client, _Progress(file) as progress:
         try:
-            for item in client.train_stream(file, loss=options["loss"], on_error=on_error):
+            for item in client.train_stream(file, loss=options["loss"], on_error=on_error, key=key):
                 progress.show(item)
-        except SlimvecError as error:
+        except (SlimvecError, KeyboardInterrupt) as error:
+            if isinstance(error, passing):
+                click.echo(f"to go on, nothing done twice: the same command, --key {key}", err=True)
             if error is not progress.reported:
                 raise
             sys.exit(1)

@@ -22,8 +22,8 @@ _NEW = "/models/uploaded"
 def test_the_list_names_every_model_and_the_default(server: RunningServer) -> None:
     body = server.http.get("/models").json()
     by_name = {model["model"]: model for model in body["models"]}
-    assert body.keys() == {"default", "models"}
-    assert body["default"] == "small"
+    assert body.keys() == {"default", "models", "not_loaded"}
+    assert (body["default"], body["not_loaded"]) == ("small", {})
     assert by_name.keys() >= MODELS.keys()
     assert list(by_name) == sorted(by_name)
     assert by_name["wide"].keys() == {"model", "version", "digest", "input_size", "n_components"}

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli import main
+from app.errors import Unavailable
 from tests.server import RunningServer
 
 
@@ -96,3 +97,25 @@ def test_a_file_that_cannot_be_used_is_said_in_one_sentence(tmp_path: Path) -> N
     (sentence,) = result.stderr.splitlines()
     assert (result.exit_code, result.stdout) == (1, "")
     assert "to be an .npy file of numbers with shape (rows, width)" in sentence
+
+
+def test_a_run_that_was_ended_goes_on_under_its_key(
+    server: RunningServer, new_model: Any, rows: Path
+) -> None:
+    model = new_model()
+    where = ("--url", server.url, "--model", model, "--batch-size", 4, "--key", "monday")
+    for _ in range(2):
+        result = train(rows, *where)
+        assert result.exit_code == 0, result.output
+        assert "version 4; 0 records refused" in result.stdout
+    assert server.service.live(model).snapshot.step == 3
+
+
+def test_a_run_that_gives_up_says_under_which_key_to_go_on(
+    server: RunningServer, new_model: Any, rows: Path
+) -> None:
+    model = new_model()
+    server.service.live(model).stop_training(Unavailable("storage_failed", "the disk failed"))
+    where = ("--url", server.url, "--model", model, "--retry-for", 0, "--key", "monday")
+    result = train(rows, *where)
+    assert (result.exit_code, "the same command, --key monday" in result.stderr) == (1, True)

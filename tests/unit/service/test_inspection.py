@@ -96,7 +96,11 @@ def test_looking_changes_nothing(model: Path) -> None:
 @pytest.mark.parametrize("name", _FILES)
 @pytest.mark.parametrize(
     ("version", "cure"),
-    [(5, "nothing is lost with it: a start sets it aside"), (1, "remove its folder")],
+    [
+        (5, "nothing is lost with it: a start sets it aside"),
+        (3, "remove its folder"),
+        (1, "it is the one that is served, so a start refuses the model"),
+    ],
 )
 def test_a_flipped_bit_in_a_version_is_found_with_its_cure(
     model: Path, version: int, name: str, cure: str
@@ -125,7 +129,7 @@ def test_no_readable_version_at_all_is_said(model: Path) -> None:
 
 
 def test_every_fault_is_found_not_only_the_first(model: Path) -> None:
-    flip(model / "1" / "model.safetensors")
+    flip(model / "3" / "model.safetensors")
     _change_row(model / "journal-3.sqlite3", 4)
     _change_row(model / "journal-5.sqlite3", 8)
     findings = _findings(model)
@@ -176,6 +180,34 @@ def test_a_damaged_newest_version_needs_no_repair_where_the_journal_reaches_as_f
     file = {6: "journal-3.sqlite3", 7: "journal-5.sqlite3"}[seq]
     _change_row(model / file, seq)
     assert cure in _findings(model)[0]
+
+
+def test_a_journal_that_no_readable_version_reaches_is_found(model: Path) -> None:
+    for version in (3, 5):
+        flip(model / str(version) / "model.safetensors")
+    *damaged, gap = _findings(model)
+    assert all("slimvec repair m --recover=last-good" in finding for finding in damaged)
+    assert gap.startswith("the journal of 'm' begins after row 2, and version 1")
+
+
+def test_lost_versions_that_the_journal_does_not_make_again_are_found(model: Path) -> None:
+    for version in (3, 5):
+        shutil.rmtree(model / str(version))
+    (gap,) = _findings(model)
+    assert "ends at row 0" in gap
+
+
+def test_the_damaged_version_that_is_served_is_not_to_be_removed(
+    tmp_path: Path, model: Path
+) -> None:
+    async def pin(service: Service) -> None:
+        await service.controls.promote("m", 5)
+        await service.train_step("m", step(3))
+
+    live_once(model.parent, pin, crash_to=tmp_path / "pinned")
+    flip(tmp_path / "pinned" / "m" / "5" / "model.safetensors")
+    (finding,) = _findings(tmp_path / "pinned" / "m")
+    assert "it is the one that is served, so a start refuses the model" in finding
 
 
 def test_the_journal_of_another_life_is_found(model: Path, tmp_path: Path) -> None:

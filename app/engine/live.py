@@ -154,7 +154,7 @@ class LiveModel:
 
     def settled(self) -> Future[None]:
         """Resolved when every change accepted so far is answered."""
-        return self._running.ask(lambda _: None)
+        return self.ask(lambda: None)
 
     def reject_waiting(self, reason: SlimvecError) -> None:
         """Answer every change that has not begun with this error."""

@@ -14,7 +14,7 @@ from app.service.keys import KeyTable, Window
 from app.service.rows import from_row
 from app.service.version_files import from_files, moment_of
 from app.settings import Settings
-from app.types import Json, Position, Serve, Store, VersionFiles
+from app.types import Checkpoint, Json, Position, Serve, Store, VersionFiles
 
 log = logging.getLogger("slimvec.recovery")
 
@@ -134,10 +134,10 @@ class Recovery:
                 raise _diverged(live.name, past)
 
     def _begin(self, name: str) -> Recovered:
-        version, files, damaged = self._newest_readable(name)
+        checkpoint, files, damaged = self._newest_readable(name)
         reach("recover.after_ckpt")
         moment = moment_of(files.state)
-        live = self._engine.prepare(name, from_files(version, files))
+        live = self._engine.prepare(name, checkpoint)
         live.serving = moment.serving
         limits = self._settings
         window = Window(
@@ -147,19 +147,19 @@ class Recovery:
         )
         keys = KeyTable(window)
         keys.load(files.keys or b"")
-        return Recovered(live, version, damaged, moment.position, keys, moment.clock_s)
+        return Recovered(live, checkpoint.version, damaged, moment.position, keys, moment.clock_s)
 
-    def _newest_readable(self, name: str) -> tuple[int, VersionFiles, tuple[int, ...]]:
+    def _newest_readable(self, name: str) -> tuple[Checkpoint, VersionFiles, tuple[int, ...]]:
         damaged: list[int] = []
         for version in reversed(self._store.versions(name)):
             try:
                 files = self._store.read(name, version)
-                from_files(version, files)
+                checkpoint = from_files(version, files)
             except (ArtifactInvalid, NotFound) as error:
                 log.error("passed over: %s", error.detail, extra={"model": name})
                 damaged.insert(0, version)
             else:
-                return version, files, tuple(damaged)
+                return checkpoint, files, tuple(damaged)
         raise ArtifactInvalid(
             f"none of the {len(damaged)} versions of {name!r} can be read; restore one from a "
             "backup, or DELETE the model"

@@ -1,7 +1,13 @@
 """What can go wrong, as a tree. No status codes here: `api/errors.py` maps kinds to them.
 
     SlimvecError
-    ├── Malformed               the body cannot be parsed
+    ├── Malformed               the request cannot be parsed
+    ├── Unauthorized            no API key, or none that is known
+    ├── Forbidden               whoever asks may not
+    ├── Misdirected             the Host is none of ours
+    ├── TooSlow                 the request did not come within its time
+    ├── Unimplemented           part of a protocol that is not offered here
+    ├── UpstreamFailed          the server that makes embeddings of text failed
     ├── UnsupportedMediaType    no codec reads (or writes) that media type
     ├── Unacceptable            parsed, but not acceptable; the state is unchanged
     │   ├── ConfigInvalid           a name or argument in a config
@@ -56,6 +62,30 @@ class SlimvecError(Exception):
 
 class Malformed(SlimvecError):
     """The body is not what its media type says."""
+
+
+class Unauthorized(SlimvecError):
+    """There is no API key, or none that is known."""
+
+
+class Forbidden(SlimvecError):
+    """Whoever asks may not."""
+
+
+class Misdirected(SlimvecError):
+    """The Host header names a server that this one is not."""
+
+
+class TooSlow(SlimvecError):
+    """The request did not come within its time; nothing of it was used."""
+
+
+class Unimplemented(SlimvecError):
+    """A part of a protocol that is not offered here."""
+
+
+class UpstreamFailed(SlimvecError):
+    """The server that makes embeddings of text failed, or answered something else."""
 
 
 class UnsupportedMediaType(SlimvecError):
@@ -113,7 +143,11 @@ class PreconditionFailed(SlimvecError):
 
 
 class QueueFull(SlimvecError):
-    """A bounded queue is full; nothing was accepted."""
+    """A bounded queue is full; nothing was accepted. `retry_after_s` says when to come again."""
+
+    def __init__(self, code: str, detail: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(code, detail)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(SlimvecError):

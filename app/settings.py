@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_PREFIX = "SLIMVEC_"
@@ -42,12 +42,65 @@ class Settings(BaseSettings):
         1, ge=1, le=1024, description="torch threads; more than 1 rarely helps beside serving"
     )
 
+    keys_file: Path | None = Field(
+        None, description="the API keys that may ask, as `slimvec keys add` writes them"
+    )
+    insecure_no_auth: bool = Field(
+        False, description="listen beyond this machine although nobody needs a key"
+    )
+    allowed_hosts: str = Field(
+        "", description="names in Host that are answered beside those of this machine, by commas"
+    )
+    allowed_origins: str = Field(
+        "", description="origins of pages that may ask beside our own, by commas"
+    )
+
     max_json_body_bytes: int = Field(8 << 20, ge=1024, description="largest JSON body")
     max_binary_body_bytes: int = Field(64 << 20, ge=1024, description="largest binary body")
     max_rows: int = Field(131_072, ge=1, description="most rows in one request")
-    max_concurrent_requests: int = Field(1024, ge=1, description="most reduces in flight")
+    max_input_size: int = Field(
+        65_536, ge=1, description="widest hidden_states that a model is made for"
+    )
+    max_connections: int = Field(4096, ge=1, description="most open connections")
+    max_concurrent_requests: int = Field(1024, ge=1, description="most requests in flight")
+    max_bytes_in_flight: int = Field(
+        512 << 20, ge=1 << 20, description="most bytes of request bodies in memory at once"
+    )
+    max_header_bytes: int = Field(16 << 10, ge=1024, description="largest head of a request")
+    max_headers: int = Field(100, ge=8, description="most headers of a request")
+    max_url_bytes: int = Field(8 << 10, ge=256, description="longest target of a request")
+    max_chunks: int = Field(65_536, ge=1, description="most chunks of a chunked body")
+    header_timeout_s: float = Field(
+        10.0, gt=0, allow_inf_nan=False, description="longest wait for a whole head, in seconds"
+    )
+    body_idle_timeout_s: float = Field(
+        10.0, gt=0, allow_inf_nan=False, description="longest pause within a body, in seconds"
+    )
+    body_timeout_s: float = Field(
+        60.0, gt=0, allow_inf_nan=False, description="longest wait for a whole body, in seconds"
+    )
+    keep_alive_s: float = Field(
+        75.0, gt=0, allow_inf_nan=False, description="how long an idle connection stays open"
+    )
+    deterministic: bool = Field(
+        False, description="the bits of a row do not depend on the rows that it came with"
+    )
     train_queue: int = Field(64, ge=1, description="most train steps waiting, a model")
     train_group: int = Field(16, ge=1, description="most train steps in one commit")
+
+    upstream_url: str | None = Field(
+        None, description="an OpenAI-compatible server that makes embeddings of text, up to /v1"
+    )
+    upstream_key: SecretStr | None = Field(
+        None, description="the API key that the upstream wants; never one of ours"
+    )
+    upstream_model: str | None = Field(
+        None, description="the upstream's model, where a request does not name one"
+    )
+    upstream_batch: int = Field(32, ge=1, description="most texts in one request to the upstream")
+    upstream_timeout_s: float = Field(
+        30.0, gt=0, allow_inf_nan=False, description="longest wait for the upstream, in seconds"
+    )
 
     checkpoint_every_steps: int = Field(
         1000, ge=1, description="write a checkpoint after so many steps"

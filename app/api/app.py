@@ -64,8 +64,7 @@ _READ_RAW = (
 def create_app(edge: Edge) -> App:
     """The whole edge as one ASGI app; its lifespan starts and closes the service."""
     framework = create_framework(edge)
-    hot = HotPaths(framework, edge)
-    return RequestContext(hot, edge.metrics, log_every_request=edge.settings.access_log)
+    return RequestContext(HotPaths(framework, edge), edge)
 
 
 def create_framework(edge: Edge) -> FastAPI:

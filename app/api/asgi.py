@@ -58,11 +58,11 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> Buffer:
     Raises:
         UnsupportedMediaType: a Content-Encoding.
         TooLarge: declared or counted over `max_bytes`.
+        QueueFull: too many bytes are in flight.
         ClientGone: the client hung up.
     """
     refuse_encoding(scope)
-    declared = header(scope, b"content-length")
-    if declared is not None and int(declared) > max_bytes:
+    if declared_bytes(scope) > max_bytes:
         raise _too_large(max_bytes)
     first = await receive_message(receive)
     body: bytes = first.get("body", b"")
@@ -70,7 +70,12 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> Buffer:
         raise _too_large(max_bytes)
     if not first.get("more_body"):
         return body
-    return await _read_rest(receive, bytearray(body), max_bytes)
+    return await _read_rest(scope, receive, bytearray(body), max_bytes)
+
+
+def declared_bytes(scope: Scope) -> int:
+    """The Content-Length; 0 where there is none (a chunked body is counted as it comes)."""
+    return int(header(scope, b"content-length") or 0)
 
 
 def refuse_encoding(scope: Scope) -> None:
@@ -86,13 +91,14 @@ def refuse_encoding(scope: Scope) -> None:
         )
 
 
-async def _read_rest(receive: Receive, body: bytearray, max_bytes: int) -> bytearray:
+async def _read_rest(scope: Scope, receive: Receive, body: bytearray, max_bytes: int) -> bytearray:
     more = True
     while more:
         message = await receive_message(receive)
         body += message.get("body", b"")
         if len(body) > max_bytes:
             raise _too_large(max_bytes)
+        scope["ticket"].cover(len(body))
         more = message.get("more_body", False)
     return body
 

@@ -11,7 +11,18 @@ import os
 import re
 from time import perf_counter
 
-from app.api.asgi import Answer, App, ClientGone, Message, Receive, Scope, Send, send_answer
+from app.api.asgi import (
+    Answer,
+    App,
+    ClientGone,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    declared_bytes,
+    send_answer,
+)
+from app.api.edge import Edge
 from app.api.errors import render
 from app.errors import SlimvecError, Unavailable
 from app.telemetry import Metrics
@@ -32,14 +43,17 @@ class RequestContext:
 
     Args:
         app: everything behind.
-        metrics: where requests are counted.
-        log_every_request: also log what was answered well.
+        edge: the gate before it, the admission, the counters.
     """
 
-    def __init__(self, app: App, metrics: Metrics, *, log_every_request: bool) -> None:
+    def __init__(self, app: App, edge: Edge) -> None:
         self._app = app
-        self._metrics = metrics
-        self._log_every_request = log_every_request
+        self._gate = edge.gate
+        self._admission = edge.service.admission
+        limits = edge.settings
+        self._max_body_bytes = max(limits.max_json_body_bytes, limits.max_binary_body_bytes)
+        self._metrics = edge.metrics
+        self._log_every_request = edge.settings.access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; stamp, count and log its answer."""
@@ -68,7 +82,11 @@ class RequestContext:
             is_answered = message["type"] in _ENDS and not message.get("more_body")
 
         try:
-            await self._app(scope, receive, send_stamped)
+            self._gate.check(scope)
+            # More than the largest body is refused where the body is read, with the limit.
+            num_bytes = min(declared_bytes(scope), self._max_body_bytes)
+            with self._admission.admit(num_bytes) as scope["ticket"]:
+                await self._app(scope, receive, send_stamped)
         except ClientGone:
             status = 499
         except asyncio.CancelledError:
@@ -109,7 +127,7 @@ def refuse(error: Exception, scope: Scope, metrics: Metrics) -> Answer:
         error = SlimvecError("internal", "the server failed; the request id finds it in the log")
     scope["refusal"] = error.code
     metrics.refusals.labels(error.code).inc()
-    status, headers, body = render(error, request_id)
+    status, headers, body = render(error, request_id, scope["path"])
     return Answer(body, headers, status)
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 from app.api.asgi import Answer, Receive, Scope
+from app.api.gate import Gate
 from app.api.streams.open import OpenStreams
 from app.codecs import Body
 from app.errors import Malformed, Unacceptable
@@ -24,6 +25,7 @@ class Edge:
     service: Service
     settings: Settings
     metrics: Metrics
+    gate: Gate = field(default_factory=Gate)
     streams: OpenStreams = field(default_factory=OpenStreams)
 
 

@@ -1,19 +1,13 @@
-"""The one table from errors to status codes, and the one form that every refusal has.
-
-RFC 9457 `application/problem+json`, with a machine word `code` and `error` (= `detail`) beside it.
-"""
+"""The one table from errors to status codes; `api/forms.py` has the bodies."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from app import errors
 from app.api.codes import CODES
-
-PROBLEM_TYPE = "application/problem+json"
+from app.api.forms import PROBLEM_TYPE, form_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +23,41 @@ class MethodNotAllowed(errors.SlimvecError):
     """The path is there, the method is not."""
 
 
-class Forbidden(errors.SlimvecError):
-    """Whoever asks may not."""
+class TargetTooLong(errors.SlimvecError):
+    """The target of the request is over its limit."""
+
+
+class HeadTooLarge(errors.SlimvecError):
+    """The headers are over their limit, in bytes or number."""
+
+
+class ExpectationFailed(errors.SlimvecError):
+    """An Expect that nobody here meets."""
 
 
 # Looked up along the error's class hierarchy: the narrowest entry wins.
 KINDS: dict[type[errors.SlimvecError], Kind] = {
-    errors.Malformed: Kind(400, "The body cannot be parsed"),
-    Forbidden: Kind(403, "Not allowed"),
+    errors.Malformed: Kind(400, "The request cannot be parsed"),
+    errors.Unauthorized: Kind(401, "Not authorized"),
+    errors.Forbidden: Kind(403, "Not allowed"),
     errors.NotFound: Kind(404, "Not found"),
     MethodNotAllowed: Kind(405, "Method not allowed"),
     errors.NotAcceptable: Kind(406, "No acceptable media type"),
+    errors.TooSlow: Kind(408, "Too slow"),
     errors.Conflict: Kind(409, "Conflict"),
     errors.InProgress: Kind(409, "In progress", try_again=True),
     errors.PreconditionFailed: Kind(412, "Precondition failed"),
     errors.TooLarge: Kind(413, "Too large"),
+    TargetTooLong: Kind(414, "Target too long"),
     errors.UnsupportedMediaType: Kind(415, "Unsupported media type"),
+    ExpectationFailed: Kind(417, "Expectation failed"),
+    errors.Misdirected: Kind(421, "Misdirected request"),
     errors.Unacceptable: Kind(422, "Not acceptable content"),
+    HeadTooLarge: Kind(431, "Head too large"),
     errors.QueueFull: Kind(429, "Too many requests", try_again=True),
     errors.SlimvecError: Kind(500, "Internal error"),
+    errors.Unimplemented: Kind(501, "Not offered here"),
+    errors.UpstreamFailed: Kind(502, "Upstream failed"),
     errors.Unavailable: Kind(503, "Not available now", try_again=True),
     errors.StorageFull: Kind(507, "Storage full"),
 }
@@ -75,29 +85,14 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def problem(error: errors.SlimvecError, instance: str) -> bytes:
-    """The body of a refusal."""
-    kind = kind_of(error)
-    document: dict[str, object] = {
-        "type": f"urn:slimvec:{error.code}",
-        "title": kind.title,
-        "status": kind.status,
-        "detail": error.detail,
-        "instance": instance,
-        "code": error.code,
-        "error": error.detail,
-    }
-    if error.pointer:
-        document["errors"] = [{"pointer": error.pointer, "message": error.detail}]
-    if isinstance(error, errors.StepRejected):
-        document["reason"] = error.reason
-    return orjson.dumps(document)
-
-
-def render(error: errors.SlimvecError, instance: str) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body for an error."""
-    kind = kind_of(error)
-    headers = {"content-type": PROBLEM_TYPE}
+def render(
+    error: errors.SlimvecError, instance: str, path: str = ""
+) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body for an error, in the form of the path's protocol."""
+    kind, form = kind_of(error), form_of(path)
+    headers = {"content-type": form.media_type}
     if kind.try_again:
-        headers["retry-after"] = str(_RETRY_AFTER_S)
-    return kind.status, headers, problem(error, instance)
+        headers["retry-after"] = str(getattr(error, "retry_after_s", _RETRY_AFTER_S))
+    if kind.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return kind.status, headers, form.body(error, kind.status, kind.title, instance)

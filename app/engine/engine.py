@@ -48,7 +48,7 @@ class Engine:
     def __init__(self, device: ChosenDevice, settings: Settings) -> None:
         torch.set_num_threads(settings.threads)
         self.device = device
-        self.admission = Admission(settings.max_concurrent_requests)
+        self.admission = Admission(settings.max_concurrent_requests, settings.max_bytes_in_flight)
         self.models: dict[str, LiveModel] = {}
         self._settings = settings
         self._dtype = getattr(torch, settings.dtype)

@@ -10,19 +10,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from app.engine import Line
+    from app.engine import Admission, Line, Ticket
     from app.service.keys import make_key
     from app.service.reduce_options import NO_OPTIONS, ReduceOptions
     from app.service.service import Phase, Service
 
-__all__ = ["NO_OPTIONS", "Line", "Phase", "ReduceOptions", "Service", "make_key"]
+__all__ = [
+    "NO_OPTIONS",
+    "Admission",
+    "Line",
+    "Phase",
+    "ReduceOptions",
+    "Service",
+    "Ticket",
+    "make_key",
+]
 
 _HOMES = {
+    "Admission": "app.engine",
     "Line": "app.engine",
     "NO_OPTIONS": "app.service.reduce_options",
     "Phase": "app.service.service",
     "ReduceOptions": "app.service.reduce_options",
     "Service": "app.service.service",
+    "Ticket": "app.engine",
     "make_key": "app.service.keys",
 }
 

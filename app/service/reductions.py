@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from app.engine import Engine, LiveModel
+from app.engine import Engine, LiveModel, Ticket
 from app.engine.snapshot import Snapshot
 from app.errors import PreconditionFailed
 from app.service.reduce_options import NO_OPTIONS, ReduceOptions, check_dimensions, finish
@@ -32,15 +32,14 @@ class Reductions:
         self._settings = settings
 
     async def reduce(
-        self, model: str, hidden_states: FloatArray, options: ReduceOptions
+        self, ticket: Ticket, model: str, hidden_states: FloatArray, options: ReduceOptions
     ) -> Reduced:
         """See `Service.reduce`."""
         live = self._service.live(model)
         check_width(hidden_states, live.config.input_size, model)
         check_dimensions(options.dimensions, live)
-        with self._engine.admission.admit() as ticket:
-            snapshot = await self._choose(live, options)
-            array = await self._engine.reduce(ticket, snapshot, hidden_states)
+        snapshot = await self._choose(live, options)
+        array = await self._engine.reduce(ticket, snapshot, hidden_states)
         check_reduced(hidden_states, array, self._settings.dtype)
         live.counters["rows_reduced"] += array.size // snapshot.n_components
         if options is not NO_OPTIONS:

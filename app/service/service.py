@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Literal, TypeAlias
 
 from app.config import ModelConfig
-from app.engine import ChosenDevice, Engine, LiveModel
+from app.engine import Admission, ChosenDevice, Engine, LiveModel, Ticket
 from app.errors import SlimvecError, Unavailable
 from app.exchange import from_tensors
 from app.failpoints import reach
@@ -159,6 +159,11 @@ class Service:
         return not self._unsaved
 
     @property
+    def admission(self) -> Admission:
+        """Who hands out tickets."""
+        return self._engine.admission
+
+    @property
     def device(self) -> ChosenDevice:
         """What everything here runs on, and why."""
         return self._engine.device
@@ -166,11 +171,22 @@ class Service:
     # Verbs
 
     async def reduce(
-        self, model: str, hidden_states: FloatArray, options: ReduceOptions = NO_OPTIONS
+        self,
+        model: str,
+        hidden_states: FloatArray,
+        options: ReduceOptions = NO_OPTIONS,
+        *,
+        ticket: Ticket | None = None,
     ) -> Reduced:
         """Make vectors smaller with exactly one version of the weights, and say which.
 
         Shape: hidden_states `(…, input_size)`; returns `(…, n_components)`.
+
+        Args:
+            model: its name.
+            hidden_states: what to make smaller.
+            options: version, normalisation, dimensions.
+            ticket: admission, where whoever asks has it already; it stays theirs.
 
         Raises:
             NotFound: unknown model or version.
@@ -178,7 +194,10 @@ class Service:
             Unacceptable: width, values or options that cannot be used.
             QueueFull: too many requests in flight.
         """
-        return await self.reductions.reduce(model, hidden_states, options)
+        if ticket is not None:
+            return await self.reductions.reduce(ticket, model, hidden_states, options)
+        with self.admission.admit(hidden_states.nbytes) as admitted:
+            return await self.reductions.reduce(admitted, model, hidden_states, options)
 
     async def train_step(self, model: str, step: TrainStep, key: Key | None = None) -> StepResult:
         """Apply one update; the answer names the version that it made.

@@ -94,7 +94,9 @@ async def reduce(edge: Edge, model: str, scope: Scope, receive: Receive) -> Answ
     else:
         parameters = parse_options(body.options) if body.options else _DEFAULTS
     hidden_states = hidden_states_of(body)
-    reduced = await edge.service.reduce(model, hidden_states, _verb_options(parameters))
+    reduced = await edge.service.reduce(
+        model, hidden_states, _verb_options(parameters), ticket=scope["ticket"]
+    )
     edge.metrics.rows.labels(model, "reduce").inc(hidden_states.size // hidden_states.shape[-1])
     headers = {"content-type": writer.media_type, **stamp_headers(reduced.stamp)}
     return Answer(writer.encode(reduced, encoding=parameters.encoding), headers)

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 from app.api.asgi import Receive, Scope, Send
 from app.api.edge import Edge
-from app.api.errors import Forbidden, kind_of
+from app.api.errors import kind_of
 from app.api.streams.framing import too_large
 from app.api.streams.options import BINARY, stream_options
 from app.api.streams.records import JsonReader, RawRecord, SafetensorsReader
 from app.api.streams.stream import Stream
-from app.errors import SlimvecError
+from app.errors import Forbidden, SlimvecError
 from app.settings import Settings
 
 _POLICY, _TOO_BIG, _INTERNAL, _RESTARTING = 1008, 1009, 1011, 1012

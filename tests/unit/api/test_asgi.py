@@ -8,12 +8,13 @@ import pytest
 
 from app.api.asgi import ClientGone, Message, read_body, single_header
 from app.codecs import Buffer
+from app.engine import Admission
 from app.errors import Malformed, SlimvecError, TooLarge, UnsupportedMediaType
 
 
 def scope(**headers: str) -> dict[str, Any]:
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return {"type": "http", "headers": pairs}
+    return {"type": "http", "headers": pairs, "ticket": Admission(1, 1024).admit()}
 
 
 LIMIT = 8

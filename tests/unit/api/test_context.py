@@ -8,7 +8,12 @@ import pytest
 
 from app.api.asgi import Message, Receive, Scope, Send
 from app.api.context import RequestContext
+from app.api.edge import Edge
+from app.engine import Engine, choose_device
 from app.errors import Unacceptable
+from app.service import Service
+from app.settings import Settings
+from app.storage.repository import Repository
 from app.telemetry import Metrics
 
 
@@ -26,7 +31,10 @@ def answer_of(
 
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": "GET", "path": "/x", "headers": pairs}
-    context = RequestContext(behind, metrics or Metrics(), log_every_request=False)
+    settings = Settings()
+    engine = Engine(choose_device("cpu"), settings)
+    service = Service(engine, Repository(settings.models_dir), settings)
+    context = RequestContext(behind, Edge(service, settings, metrics or Metrics()))
     asyncio.run(context(scope, receive, send))
     start, body = sent
     names = {name.decode(): value.decode() for name, value in start["headers"]}

@@ -139,7 +139,7 @@ def test_a_narrow_dtype_answers_float32_near_the_exact_product(
 
 
 def test_admission_is_bounded_and_given_back() -> None:
-    admission = Admission(1)
+    admission = Admission(1, 1024)
     with admission.admit(), pytest.raises(QueueFull, match="1 requests are in flight"):
         admission.admit()
     with admission.admit():

@@ -1,0 +1,72 @@
+"""The forms of a refusal: each protocol has its own, and the path says which protocol is spoken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import orjson
+
+from app.errors import SlimvecError, StepRejected
+
+PROBLEM_TYPE = "application/problem+json"
+_JSON = "application/json"
+
+Render: TypeAlias = Callable[[SlimvecError, int, str, str], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a protocol writes a refusal.
+
+    Attributes:
+        media_type: its Content-Type.
+        document: error, status, title and request id → the body.
+    """
+
+    media_type: str
+    document: Render
+
+    def body(self, error: SlimvecError, status: int, title: str, instance: str) -> bytes:
+        """The bytes of a refusal."""
+        return orjson.dumps(self.document(error, status, title, instance))
+
+
+def form_of(path: str) -> Form:
+    """The form of the protocol that this path belongs to."""
+    if path.startswith("/v2"):
+        return _INFERENCE
+    return _OPENAI if path.startswith(("/v1/", "/embeddings")) else _NATIVE
+
+
+def _problem(error: SlimvecError, status: int, title: str, instance: str) -> dict[str, Any]:
+    """RFC 9457, with a machine word `code` and `error` (= `detail`) beside it."""
+    document: dict[str, Any] = {
+        "type": f"urn:slimvec:{error.code}",
+        "title": title,
+        "status": status,
+        "detail": error.detail,
+        "instance": instance,
+        "code": error.code,
+        "error": error.detail,
+    }
+    if error.pointer:
+        document["errors"] = [{"pointer": error.pointer, "message": error.detail}]
+    if isinstance(error, StepRejected):
+        document["reason"] = error.reason
+    return document
+
+
+def _openai(error: SlimvecError, status: int, title: str, instance: str) -> dict[str, Any]:
+    """What clients of OpenAI's API read: one object `error`."""
+    del title, instance  # the id is in the header Request-Id
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    param = error.pointer.strip("/").partition("/")[0] or None
+    return {"error": {"message": error.detail, "type": kind, "param": param, "code": error.code}}
+
+
+_NATIVE = Form(PROBLEM_TYPE, _problem)
+# Clients of the Open Inference Protocol read `error`, and some only from this media type.
+_INFERENCE = Form(_JSON, _problem)
+_OPENAI = Form(_JSON, _openai)

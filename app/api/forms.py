@@ -37,7 +37,7 @@ def form_of(path: str) -> Form:
     """The form of the protocol that this path belongs to."""
     if path.startswith("/v2"):
         return _INFERENCE
-    return _OPENAI if path.startswith(("/v1/", "/embeddings")) else _NATIVE
+    return _OPENAI if path.startswith(_OPENAI_PATHS) else _NATIVE
 
 
 def _problem(error: SlimvecError, status: int, title: str, instance: str) -> dict[str, Any]:
@@ -70,3 +70,4 @@ _NATIVE = Form(PROBLEM_TYPE, _problem)
 # Clients of the Open Inference Protocol read `error`, and some only from this media type.
 _INFERENCE = Form(_JSON, _problem)
 _OPENAI = Form(_JSON, _openai)
+_OPENAI_PATHS = ("/v1/embeddings", "/v1/models", "/embeddings")

@@ -9,7 +9,7 @@ INDEX_NAME := $(subst :,_,$(subst /,_,$(TORCH_INDEX)))
 INSTALLED := $(if $(TORCH_INDEX),$(VENV)/.installed-$(INDEX_NAME),$(or $(firstword $(wildcard $(VENV)/.installed*)),$(VENV)/.installed))
 PIP_INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help install serve test crash-test mutation-test check format generate bench bench-gpu image image-test demo clean
+.PHONY: help install serve test crash-test mutation-test check format generate bench bench-peers bench-gpu image image-test demo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ generate: install ## rewrite the generated parts of the docs
 
 bench: install ## measure against a plain FastAPI service and an echo server
 	$(BIN)/python -m benchmarks
+
+bench-peers: install ## measure against other servers of models, each in its own environment
+	$(BIN)/python -m benchmarks.peers
 
 bench-gpu: install ## the same layer on CPU and CUDA
 	$(BIN)/python -m benchmarks.gpu

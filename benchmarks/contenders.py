@@ -20,6 +20,8 @@ from benchmarks.work import JSON, SAFETENSORS, model_config, weights
 
 ROOT = Path(__file__).parent.parent
 OURS, VOLATILE = "slimvec", "volatile"
+# The same plain service with `async def` routes, and with `def` routes.
+NAIVE, NAIVE_DEF = "naive", "naive-def"
 REDUCER = "reducer"
 # One for each body format, so that each starts from the same weights.
 LEARNERS = {JSON: "learner-json", SAFETENSORS: "learner-safetensors"}
@@ -41,14 +43,16 @@ class Call:
     path: str
     media_type: str
     body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
 
     def wire(self) -> bytes:
         """The whole request as it goes over a connection that stays open."""
         head = (
             f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-            f"Content-Type: {self.media_type}\r\nContent-Length: {len(self.body)}\r\n\r\n"
+            f"Content-Type: {self.media_type}\r\nContent-Length: {len(self.body)}\r\n"
         )
-        return head.encode() + self.body
+        more = "".join(f"{name}: {value}\r\n" for name, value in self.headers)
+        return f"{head}{more}\r\n".encode() + self.body
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,8 @@ class Server:
         """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
-            connection.request("POST", call.path, call.body, {"Content-Type": call.media_type})
+            headers = {"Content-Type": call.media_type, **dict(call.headers)}
+            connection.request("POST", call.path, call.body, headers)
             answer = connection.getresponse()
             body = answer.read()
         finally:
@@ -89,7 +94,10 @@ class Server:
 def running(folder: Path, names: Set[str]) -> Iterator[dict[str, Server]]:
     """Servers of the same layer, until the end; `folder` is for their models and logs."""
     with ExitStack() as stack:
-        started = [stack.enter_context(_process(_module(n, folder), folder)) for n in sorted(names)]
+        started = [
+            stack.enter_context(_process(_module(n, folder), _log(folder, n)))
+            for n in sorted(names)
+        ]
         found = zip(sorted(names), started, strict=True)
         yield {name: _ready(name, process, folder) for name, process in found}
 
@@ -106,10 +114,10 @@ def _module(name: str, folder: Path) -> list[str]:
     match name:
         case "echo":
             return ["benchmarks.servers.echo"]
-        case "naive":
-            layer = folder / "layer.safetensors"
+        case "naive" | "naive-def":
+            layer = folder / f"{name}.safetensors"
             save_file({"Q_reduced": weights()}, layer)
-            return ["benchmarks.servers.naive", str(layer)]
+            return ["benchmarks.servers.naive", str(layer), "def" if name == NAIVE_DEF else "async"]
     models = folder / name
     for model in (REDUCER, *LEARNERS.values()):
         write_model(models / model / "1")
@@ -120,10 +128,10 @@ def _module(name: str, folder: Path) -> list[str]:
 
 
 @contextmanager
-def _process(module: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with _log(folder, module[0]).open("wb") as log:
+def _process(module: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *module], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
+            [sys.executable, "-m", *module], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         yield process
@@ -138,8 +146,7 @@ def _process(module: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes
 
 def _ready(name: str, process: subprocess.Popen[bytes], folder: Path) -> Server:
     """The server, as soon as it has printed its URL."""
-    assert isinstance(process.args, list)
-    log = _log(folder, str(process.args[2]))
+    log = _log(folder, name)
     deadline = monotonic() + _START_TIMEOUT_S
     while not (found := _URL.search(log.read_text(errors="replace"))):
         if process.poll() is not None or monotonic() > deadline:
@@ -148,5 +155,5 @@ def _ready(name: str, process: subprocess.Popen[bytes], folder: Path) -> Server:
     return Server(name, int(found[1]), process)
 
 
-def _log(folder: Path, module: str) -> Path:
-    return folder / f"{module}.log"
+def _log(folder: Path, name: str) -> Path:
+    return folder / f"{name}.log"

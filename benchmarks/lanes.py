@@ -21,7 +21,16 @@ from benchmarks.comparisons import (
     Replays,
     Way,
 )
-from benchmarks.contenders import LEARNERS, OURS, ROOT, Call, ContenderFailed, Server
+from benchmarks.contenders import (
+    LEARNERS,
+    NAIVE,
+    NAIVE_DEF,
+    OURS,
+    ROOT,
+    Call,
+    ContenderFailed,
+    Server,
+)
 from benchmarks.in_process import IN_PROCESS, step_sample
 from benchmarks.load import Load
 from benchmarks.rounds import Lane, Lanes, Sample
@@ -41,10 +50,11 @@ def of_scenario(scenario: Scenario, servers: Mapping[str, Server]) -> Lanes:
         ours = call(OURS, scenario.verb, scenario.rows, media_type)
         length = len(servers[OURS].send(ours))
         echo = Call(f"/{length}", media_type, ours.body)
-        lanes[OURS, media_type] = _over_http(servers[OURS], ours, connections)
-        lanes["echo", media_type] = _over_http(servers["echo"], echo, connections)
-    theirs = call("naive", scenario.verb, scenario.rows, JSON)
-    lanes["naive", JSON] = _over_http(servers["naive"], theirs, connections)
+        lanes[OURS, media_type] = over_http(servers[OURS], ours, connections)
+        lanes["echo", media_type] = over_http(servers["echo"], echo, connections)
+    for naive in (NAIVE, NAIVE_DEF):
+        theirs = call(naive, scenario.verb, scenario.rows, JSON)
+        lanes[naive, JSON] = over_http(servers[naive], theirs, connections)
     if scenario.verb == "train-step":
         lanes[IN_PROCESS, ""] = partial(step_sample, scenario.rows)
     return lanes
@@ -59,13 +69,13 @@ def _of_way(way: Way, servers: Mapping[str, Server], folder: Path) -> Lane:
     match way:
         case Posts(server=name, connections=connections):
             step = call(OURS, "train-step", ROWS, SAFETENSORS)
-            return _over_http(servers[name], step, connections)
+            return over_http(servers[name], step, connections)
         case Frames(server=name):
             return partial(_streamed, servers[name])
         case Reads(rows=rows, trained=name):
             reduce = call(OURS, "reduce", rows, SAFETENSORS)
             read = Call(f"/models/{_MODEL}/reduce", SAFETENSORS, reduce.body)
-            lane = _over_http(servers[OURS], read, connections=1)
+            lane = over_http(servers[OURS], read, connections=1)
             return _while_training(lane, servers[name]) if name else lane
         case Bursts(waiting=waiting):
             return partial(durable.train_sample, folder, ROWS, waiting)
@@ -73,7 +83,8 @@ def _of_way(way: Way, servers: Mapping[str, Server], folder: Path) -> Lane:
             return partial(durable.replay_sample, folder, ROWS)
 
 
-def _over_http(server: Server, request: Call, connections: int) -> Lane:
+def over_http(server: Server, request: Call, connections: int) -> Lane:
+    """Load the server with one request over so many connections."""
     wire = request.wire()
 
     def measure(seconds: float) -> Sample:

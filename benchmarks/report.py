@@ -12,6 +12,7 @@ from statistics import median
 from typing import TypeAlias
 
 from benchmarks.comparisons import Comparison
+from benchmarks.contenders import NAIVE, NAIVE_DEF
 from benchmarks.in_process import IN_PROCESS
 from benchmarks.rounds import Sample, Samples
 from benchmarks.scenarios import SHORT_NAMES, Scenario
@@ -20,8 +21,8 @@ from benchmarks.work import INPUT_SIZE, JSON, N_COMPONENTS
 Measured: TypeAlias = Scenario | Comparison
 
 _HEAD = (
-    "| scenario | body | req/s | p50 ms | p99 ms | x naive JSON | x naive by CPU | % of echo "
-    "| CPU µs | load CPU |"
+    "| scenario | body | req/s | p50 ms | p99 ms | x naive JSON | x naive by CPU | x naive `def` "
+    "| % of echo | CPU µs | load CPU |"
 )
 _TRAIN_HEAD = (
     "| train step | body | p50 ms | in process, p50 ms | x in process | CPU µs "
@@ -32,16 +33,16 @@ _COMPARISON_HEAD = "| comparison | way | figure | | x the first | CPU µs |"
 
 def render(results: Mapping[Measured, Samples], *, rounds: int, seconds: float) -> str:
     """The whole report."""
-    parts = [machine(), _method(rounds, seconds)]
+    parts = [machine(), method(rounds, seconds)]
     requests = {m: samples for m, samples in results.items() if isinstance(m, Scenario)}
     trained = {s: samples for s, samples in requests.items() if (IN_PROCESS, "") in samples}
     compared = {m: samples for m, samples in results.items() if isinstance(m, Comparison)}
     if requests:
-        parts += ["", _table(_HEAD, _per_body(requests, _line))]
+        parts += ["", table(_HEAD, _per_body(requests, _line))]
     if trained:
-        parts += ["", _table(_TRAIN_HEAD, _per_body(trained, _train_line))]
+        parts += ["", table(_TRAIN_HEAD, _per_body(trained, _train_line))]
     if compared:
-        parts += ["", _table(_COMPARISON_HEAD, _comparison_lines(compared))]
+        parts += ["", table(_COMPARISON_HEAD, _comparison_lines(compared))]
     return "\n".join(parts) + "\n"
 
 
@@ -66,7 +67,8 @@ def ratio(over: list[float], under: list[float], *, digits: int = 1) -> str:
     return middle if len(ratios) == 1 else f"**{middle}** ({low} to {high})"
 
 
-def _method(rounds: int, seconds: float) -> str:
+def method(rounds: int, seconds: float) -> str:
+    """One line on how this was measured."""
     return (
         f"Layer {INPUT_SIZE} → {N_COMPONENTS}, float32; one server process, one torch thread; "
         f"medians of {rounds} interleaved round{'s' if rounds > 1 else ''} of {seconds:g} s, "
@@ -74,7 +76,8 @@ def _method(rounds: int, seconds: float) -> str:
     )
 
 
-def _table(head: str, lines: Iterable[list[str]]) -> str:
+def table(head: str, lines: Iterable[list[str]]) -> str:
+    """A Markdown table."""
     rule = "|---" * (head.count("|") - 1) + "|"
     return "\n".join([head, rule, *(f"| {' | '.join(line)} |" for line in lines)])
 
@@ -107,7 +110,7 @@ def _comparison_lines(results: Mapping[Comparison, Samples]) -> Iterator[list[st
 
 def _line(scenario: Scenario, samples: Samples, media_type: str) -> list[str]:
     ours, echo = samples["slimvec", media_type], samples["echo", media_type]
-    naive = samples["naive", JSON]
+    naive, in_threads = samples[NAIVE, JSON], samples[NAIVE_DEF, JSON]
     return [
         scenario.name,
         SHORT_NAMES[media_type],
@@ -116,6 +119,7 @@ def _line(scenario: Scenario, samples: Samples, media_type: str) -> list[str]:
         f"{_median(ours, lambda sample: sample.p99_ms):.2f}",
         ratio([*map(_rate, ours)], [*map(_rate, naive)]),
         ratio([*map(_cpu, naive)], [*map(_cpu, ours)]),
+        ratio([*map(_rate, ours)], [*map(_rate, in_threads)]),
         ratio([*map(_rate, ours)], [_rate(sample) / 100 for sample in echo], digits=0),
         _number(_median(ours, _cpu)),
         f"{_median(ours, lambda sample: sample.load_share):.2f}",

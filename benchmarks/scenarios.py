@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.contenders import OURS
+from benchmarks.contenders import NAIVE, NAIVE_DEF, OURS
 from benchmarks.work import JSON, SAFETENSORS
 
 Verb = Literal["reduce", "train-step"]
@@ -39,7 +39,7 @@ class Scenario:
     @property
     def servers(self) -> frozenset[str]:
         """The servers that it needs."""
-        return frozenset({OURS, "naive", "echo"})
+        return frozenset({OURS, NAIVE, NAIVE_DEF, "echo"})
 
 
 SCENARIOS = (

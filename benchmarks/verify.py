@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from safetensors.numpy import load
 
 from app.types import FloatArray
-from benchmarks.contenders import LEARNERS, OURS, VOLATILE, Call, ContenderFailed
+from benchmarks.contenders import (
+    LEARNERS,
+    NAIVE,
+    NAIVE_DEF,
+    OURS,
+    VOLATILE,
+    Call,
+    ContenderFailed,
+)
 from benchmarks.in_process import Learner
 from benchmarks.scenarios import Scenario, Verb
 from benchmarks.work import JSON, SAFETENSORS, batch, encode, weights
@@ -76,12 +84,14 @@ def verify(servers: Mapping[str, Answering], scenarios: list[Scenario]) -> None:
     for rows in sorted({s.rows for s in scenarios if s.verb == "reduce"}):
         verify_reduce(servers[OURS], rows, JSON)
         verify_reduce(servers[OURS], rows, SAFETENSORS)
-        verify_reduce(servers["naive"], rows, JSON)
+        verify_reduce(servers[NAIVE], rows, JSON)
+        verify_reduce(servers[NAIVE_DEF], rows, JSON)
     for name in {OURS, VOLATILE} & servers.keys():
         verify_training(servers[name], JSON)
         verify_training(servers[name], SAFETENSORS)
     if any(s.verb == "train-step" for s in scenarios):
-        verify_training(servers["naive"], JSON)
+        verify_training(servers[NAIVE], JSON)
+        verify_training(servers[NAIVE_DEF], JSON)
 
 
 def _reduced(answer: bytes, media_type: str) -> FloatArray:

@@ -1,10 +1,19 @@
-"""The service that one writes first: FastAPI, pydantic models, `torch.tensor`, `tolist`."""
+"""The service that one writes first: FastAPI, pydantic models, `torch.tensor`, `tolist`.
+
+    python -m benchmarks.servers.naive WEIGHTS async|def
+
+Its routes are `async def`, which run on the event loop, or `def`, which run in a thread pool, as
+most tutorials have them.
+"""
 
 from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Awaitable, Callable
+from functools import wraps
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from fastapi import FastAPI
@@ -14,6 +23,9 @@ from torch import nn
 
 from benchmarks.servers.listen import listen
 from benchmarks.work import FUSED, LEARNING_RATE
+
+Asked = TypeVar("Asked")
+Told = TypeVar("Told")
 
 
 class ReduceRequest(BaseModel):
@@ -41,7 +53,7 @@ class TrainAnswer(BaseModel):
     loss: float
 
 
-def create_app(weights: Path) -> FastAPI:
+def create_app(weights: Path, *, in_threads: bool) -> FastAPI:
     """The service around the layer of a safetensors file."""
     torch.set_num_threads(1)
     matrix = load_file(weights)["Q_reduced"]
@@ -52,14 +64,12 @@ def create_app(weights: Path) -> FastAPI:
     optimizer = torch.optim.Adam(learner.parameters(), lr=LEARNING_RATE, fused=FUSED)
     app = FastAPI()
 
-    @app.post("/reduce")
-    async def reduce(request: ReduceRequest) -> ReduceAnswer:
+    def reduce(request: ReduceRequest) -> ReduceAnswer:
         with torch.inference_mode():
             reduced = layer(torch.tensor(request.hidden_states))
         return ReduceAnswer(reduced=reduced.tolist())
 
-    @app.post("/train-step")
-    async def train_step(request: TrainRequest) -> TrainAnswer:
+    def train_step(request: TrainRequest) -> TrainAnswer:
         optimizer.zero_grad()
         reduced = learner(torch.tensor(request.hidden_states))
         loss = nn.functional.mse_loss(reduced, torch.tensor(request.targets))
@@ -67,8 +77,20 @@ def create_app(weights: Path) -> FastAPI:
         optimizer.step()
         return TrainAnswer(loss=loss.item())
 
+    app.post("/reduce")(reduce if in_threads else _on_the_loop(reduce))
+    app.post("/train-step")(train_step if in_threads else _on_the_loop(train_step))
     return app
 
 
+def _on_the_loop(route: Callable[[Asked], Told]) -> Callable[[Asked], Awaitable[Told]]:
+    """The same route as `async def`."""
+
+    @wraps(route)
+    async def endpoint(request: Asked) -> Told:
+        return route(request)
+
+    return endpoint
+
+
 if __name__ == "__main__":
-    listen(create_app(Path(sys.argv[1])))
+    listen(create_app(Path(sys.argv[1]), in_threads=sys.argv[2] == "def"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from app.api.app import create_app
 from app.api.edge import Edge
+from app.api.gate import Gate
 from app.api.server import Server
 from app.engine import Engine, choose_device
 from app.service import Service
@@ -53,7 +54,7 @@ def main(settings: Settings) -> None:
     """Serve like `slimvec serve`, until a signal."""
     store = VolatileRepository(settings.models_dir)
     service = Service(Engine(choose_device(settings.device), settings), store, settings)
-    app = create_app(Edge(service, settings, Metrics()))
+    app = create_app(Edge(service, settings, Metrics(), Gate(settings)))
     Server(app, service, settings, announce=_announce).run_until_stopped()
 
 

@@ -26,7 +26,15 @@ from benchmarks.comparisons import (
     Reads,
     Replays,
 )
-from benchmarks.contenders import OURS, ROOT, VOLATILE, Call, ContenderFailed
+from benchmarks.contenders import (
+    NAIVE,
+    NAIVE_DEF,
+    OURS,
+    ROOT,
+    VOLATILE,
+    Call,
+    ContenderFailed,
+)
 from benchmarks.gpu import Timing, measure, table
 from benchmarks.gpu import main as gpu
 from benchmarks.in_process import IN_PROCESS, Learner
@@ -111,12 +119,13 @@ def test_report_divides_by_the_right_contender() -> None:
     samples = {
         ("slimvec", SAFETENSORS): [sample(600, p50_ms=3.0)],
         ("echo", SAFETENSORS): [sample(1000)],
-        ("naive", JSON): [sample(50)],
+        (NAIVE, JSON): [sample(50)],
+        (NAIVE_DEF, JSON): [sample(25)],
         (IN_PROCESS, ""): [sample(1, p50_ms=2.0)],
     }
     scenario = Scenario("train-step", 32, 1, media_types=(SAFETENSORS,))
     report = render({scenario: samples}, rounds=1, seconds=1.0)
-    assert "| train-step-32-c1 | safetensors | 600 | 3.00 | 2.00 | 12.0 | 1.0 | 60 |" in report
+    assert "| train-step-32-c1 | safetensors | 600 | 3.00 | 2.00 | 12.0 | 1.0 | 24.0 | 60 |" in report
     assert "| train-step-32-c1 | safetensors | 3.00 | 2.00 | 1.50 |" in report
 
 

@@ -49,12 +49,13 @@ def replay_sample(folder: Path, rows: int, seconds: float) -> Sample:
 
 async def train(models: Path, rows: int, waiting: int, count: int) -> Sample:
     """About `count` train steps on the model that is there; see `train_sample`."""
+    step = _step(rows)
     async with _serving(models) as service:
-        await _steps(service, rows, _WARM_UP_STEPS)
+        await _apply(service, step, _WARM_UP_STEPS)
         durations, cpu_began = [], process_time()
         for _ in range(max(1, count // waiting)):
             began = perf_counter()
-            await _steps(service, rows, waiting)
+            await _apply(service, step, waiting)
             durations.append(perf_counter() - began)
         made = waiting * len(durations)
         cpu_us = (process_time() - cpu_began) / made * 1e6
@@ -65,10 +66,10 @@ async def train(models: Path, rows: int, waiting: int, count: int) -> Sample:
 
 async def _leave_journal(models: Path, rows: int, count: int) -> Path:
     """Train, and copy the models as a power cut would leave them: no checkpoint, all rows."""
-    left = models / "left"
+    left, step = models / "left", _step(rows)
     async with _serving(models) as service:
         for _ in range(0, count, _WARM_UP_STEPS):
-            await _steps(service, rows, min(_WARM_UP_STEPS, count))
+            await _apply(service, step, min(_WARM_UP_STEPS, count))
         shutil.copytree(models / MODEL, left / MODEL)
     return left
 
@@ -103,8 +104,11 @@ async def _serving(models: Path) -> AsyncIterator[Service]:
             await assembly.service.close()
 
 
-async def _steps(service: Service, rows: int, count: int) -> None:
-    step = TrainStep(batch=Batch(**batch(rows, with_targets=True)))
+def _step(rows: int) -> TrainStep:
+    return TrainStep(batch=Batch(**batch(rows, with_targets=True)))
+
+
+async def _apply(service: Service, step: TrainStep, count: int) -> None:
     await asyncio.gather(*(service.train_step(MODEL, step) for _ in range(count)))
 
 

@@ -39,9 +39,9 @@ PARTS = (
     Part("copies to undo a step or a group", "training/savepoint.py", "take"),
     Part("forward, backward, optimizer, guards", "training/trainer.py", "_take"),
     Part("the snapshot: a copy of the weights, its digest", "engine/live.py", "_take_snapshot"),
-    Part("the state digest", "training/trainer.py", "state_digest"),
+    Part("the state digest (without the weights)", "training/trainer.py", "state_digest"),
     Part("the row of the journal", "service/rows.py", "to_row"),
-    Part("waiting for the commit", "storage/journal.py", "append"),
+    Part("the commit", "storage/journal.py", "append"),
     Part("publishing, answering", "engine/worker.py", "_settle"),
 )
 COMMIT = Part("the commit", "storage/journal.py", "_append")
@@ -67,12 +67,12 @@ def main(steps: int, waiting: int, folder: Path | None) -> None:
 
 
 def profiled(models: Path, *, steps: int, waiting: int) -> pstats.Stats:
-    """What the trainer's and the journal's thread did during so many steps."""
+    """What the trainer's thread did during so many steps."""
     write_model(models / durable.MODEL / "1")
-    with _new_threads(("trainer-", "journal-")) as profiles:
+    with _new_threads("trainer-") as profiles:
         asyncio.run(durable.train(models, ROWS, waiting, steps))
-    first, *rest = (pstats.Stats(profile) for profile in profiles)
-    return first.add(*rest)
+    (profile,) = profiles
+    return pstats.Stats(profile)
 
 
 def table(stats: pstats.Stats, whole: Part, parts: tuple[Part, ...]) -> str:
@@ -99,13 +99,13 @@ def seconds(stats: pstats.Stats, part: Part) -> float:
 
 
 @contextmanager
-def _new_threads(names: tuple[str, ...]) -> Iterator[list[cProfile.Profile]]:
-    """A profile of each thread that starts meanwhile and whose name begins like one of these."""
+def _new_threads(name: str) -> Iterator[list[cProfile.Profile]]:
+    """A profile of each thread that starts meanwhile and whose name begins so."""
     profiles: list[cProfile.Profile] = []
 
     def begin(*_: object) -> None:
         sys.setprofile(None)
-        if not threading.current_thread().name.startswith(names):
+        if not threading.current_thread().name.startswith(name):
             return
         profile = cProfile.Profile()
         profiles.append(profile)

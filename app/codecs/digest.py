@@ -10,18 +10,33 @@ The hashed bytes, integers unsigned 64-bit little-endian, `text` meaning length 
         number of bytes, then the values, little-endian, row-major
     only with scalars:
         text of their JSON  sorted keys, no spaces, ASCII, shortest digits
+
+Note [Parts of a state]
+    What learning needs is large, and after a step some of it is known: the layer's tensors are the
+    ones that serving multiplies with, and their digest is in the answer anyhow. So the state digest
+    is a digest of digests, one for each part of the names (`guards`, `layer`, `optimizer`: what
+    stands before the first dot), each over the part's arrays under the rest of their names:
+
+        number of parts
+        for each part in order: text part, text digest
+        text of the JSON of scalars, version and step
 """
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from app.types import NamedArrays, TrainerState
+from numpy.typing import NDArray
+
+from app.types import Json, NamedArrays, TrainerState
 
 DIGEST_LENGTH = 16
+# Stands in the environment of a journal: digests of two forms cannot be held against each other.
+STATE_DIGEST_FORM = 2
 
 
 def digest(arrays: NamedArrays, scalars: Mapping[str, Any] | None = None) -> str:
@@ -39,19 +54,36 @@ def digest(arrays: NamedArrays, scalars: Mapping[str, Any] | None = None) -> str
         hashed.update(_integers(little.ndim, *little.shape, little.nbytes))
         hashed.update(little.data)
     if scalars is not None:
-        hashed.update(_text(json.dumps(scalars, sort_keys=True, separators=(",", ":"))))
+        hashed.update(_json(scalars))
     return hashed.hexdigest()
 
 
 def state_digest(state: TrainerState) -> str:
-    """The digest of everything that learning needs: arrays, hyper-parameters, counters."""
-    counters = {"version": state.version, "step": state.step}
-    return digest(state.arrays, {**state.scalars, **counters})
+    """The digest of everything that learning needs; see Note [Parts of a state]."""
+    parts: dict[str, dict[str, NDArray[Any]]] = defaultdict(dict)
+    for name, array in state.arrays.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = array
+    digests = {part: digest(arrays) for part, arrays in parts.items()}
+    return joined_digest(digests, state.scalars, version=state.version, step=state.step)
+
+
+def joined_digest(parts: Mapping[str, str], scalars: Json, *, version: int, step: int) -> str:
+    """The state digest, from those of its parts; see Note [Parts of a state]."""
+    hashed = sha256(_integers(len(parts)))
+    for part in sorted(parts):
+        hashed.update(_text(part) + _text(parts[part]))
+    hashed.update(_json({**scalars, "version": version, "step": step}))
+    return hashed.hexdigest()
 
 
 def short_digest(full: str) -> str:
     """The first `DIGEST_LENGTH` digits: what answers are stamped with."""
     return full[:DIGEST_LENGTH]
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return _text(json.dumps(document, sort_keys=True, separators=(",", ":")))
 
 
 def _integers(*values: int) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from app.engine.jobs import Job
 from app.engine.snapshot import Snapshot
 from app.errors import SlimvecError, Unavailable
+from app.training.savepoint import Savepoint
 from app.training.trainer import StepOutcome, Trainer
 from app.types import Change, ChangeAnswer, ControlAnswer, Serve, Serving, StepAnswer
 
@@ -17,6 +18,7 @@ class Group:
     Args:
         model: the model's name.
         trainer: changed by `add`; the caller undoes it when the group fails.
+        before: taken now; the first change is undone with it when it is refused.
         newest: the snapshot that is published now.
         serving: which version unpinned requests get now.
         take_snapshot: makes an immutable copy of the trainer's weights.
@@ -34,6 +36,7 @@ class Group:
         self,
         model: str,
         trainer: Trainer,
+        before: Savepoint,
         newest: Snapshot,
         serving: Serving,
         take_snapshot: Callable[[Trainer], Snapshot],
@@ -45,6 +48,7 @@ class Group:
         self.serving = serving
         self._model = model
         self._trainer = trainer
+        self._before = before
         self._take_snapshot = take_snapshot
 
     def add(self, job: Job, *, rejection: SlimvecError | None) -> None:
@@ -58,7 +62,8 @@ class Group:
             return  # the client had gone before its change was begun
         try:
             _check_wanted(job, rejection)
-            outcome = self._trainer.apply(job.request)
+            undo = None if self.changes else self._before
+            outcome = self._trainer.apply(job.request, undo=undo)
         except Exception as error:
             job.break_line()
             self.refused.append((job, error))
@@ -76,7 +81,7 @@ class Group:
                 answer=answer,
                 version=self._trainer.version,
                 learning_rates=self._trainer.learning_rates,
-                state_digest=self._trainer.state_digest(),
+                state_digest=self._trainer.state_digest(serving=self.newest.digest),
             )
         )
 

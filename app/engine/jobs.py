@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from app.errors import SlimvecError, Unavailable
+from app.engine.memory import is_out_of_memory
+from app.errors import OutOfMemory, SlimvecError
 from app.training.trainer import Trainer
 from app.types import ChangeAnswer, ChangeRequest, Key
 
@@ -102,7 +103,7 @@ def refusal(error: Exception) -> SlimvecError:
     """What a waiter is told; a fault of ours is logged here, once, and stays inside."""
     if isinstance(error, SlimvecError):
         return error.anew()
-    if isinstance(error, MemoryError) or "allocate" in str(error):
-        return Unavailable("out_of_memory", "not enough memory for this change; nothing changed")
+    if is_out_of_memory(error):
+        return OutOfMemory()
     log.error("change failed", exc_info=error)
     return SlimvecError("internal", "the change failed by a fault of the server; nothing changed")

@@ -53,7 +53,7 @@ class Replay:
                 code="replay_failed",
             )
         try:
-            self._trainer.apply(past.request)
+            self._trainer.apply(past.request, undo=self._before)
         except Exception as error:
             raise ArtifactInvalid(
                 f"the change that made version {past.version} was accepted once and cannot be "

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Semaphore, Thread
 from typing import Any, TypeAlias, TypeVar
 
+from app.engine.drain_rate import DrainRate
 from app.engine.group import Group
 from app.engine.jobs import Job, Question, refuse_all
 from app.engine.snapshot import Snapshot
@@ -68,6 +69,7 @@ class TrainerWorker:
         self._group_size = group_size
         self._queue_size = queue_size
         self._room = Semaphore(queue_size)
+        self._drained = DrainRate()
         self._inbox: SimpleQueue[_Waiting] = SimpleQueue()
         self._is_closed = False
         self._closing = Lock()
@@ -89,8 +91,11 @@ class TrainerWorker:
             raise QueueFull(
                 "queue_full",
                 f"{self._queue_size} changes are waiting for model {self._model!r} already; "
-                "nothing was accepted, try again shortly",
+                "nothing was accepted, try again later",
+                retry_after_s=self._drained.wait_s(1),
             )
+        if self._inbox.empty():
+            self._drained.begin()
         try:
             self._put(job)
         except Unavailable:
@@ -161,12 +166,20 @@ class TrainerWorker:
 
     def _apply(self, jobs: list[Job]) -> None:
         self._room.release(len(jobs))
+        self._drained.finished += len(jobs)
         try:
             self._before.take()
         except Exception as error:  # nothing was begun
             refuse_all(jobs, error)
             return
-        group = Group(self._model, self._trainer, self._newest, self._serving, self._take_snapshot)
+        group = Group(
+            self._model,
+            self._trainer,
+            self._before,
+            self._newest,
+            self._serving,
+            self._take_snapshot,
+        )
         try:
             for job in jobs:
                 group.add(job, rejection=self._rejection)

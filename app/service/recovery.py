@@ -14,12 +14,13 @@ from app.service.keys import KeyTable, Window
 from app.service.rows import from_row
 from app.service.version_files import from_files, moment_of
 from app.settings import Settings
-from app.types import Checkpoint, Json, Position, Serve, Store, VersionFiles
+from app.types import Checkpoint, Json, Kind, Position, Serve, Store, VersionFiles
 
 log = logging.getLogger("slimvec.recovery")
 
 _PROGRESS_S = 2.0
 _COMPUTED = {"step", "fit", "import"}  # the other kinds give the same bits everywhere
+_OF_EVERY_KIND = {"state_digest_form"}  # and are held against their digest all the same
 
 
 @dataclass(slots=True)
@@ -173,8 +174,8 @@ class Recovery:
         for stored in self._store.journal_rows(name, recovered.position):
             row = stored.row
             recovered.highest = max(recovered.highest, row.version)
-            if row.kind in _COMPUTED and not self._settings.allow_divergent_replay:
-                _check_environment(name, stored.environment, environment)
+            if not self._settings.allow_divergent_replay:
+                _check_environment(name, row.kind, stored.environment, environment)
             yield Past(request=from_row(row), version=row.version, state_digest=row.state_digest)
             if row.key_hash:
                 recovered.keys.remember(row.key_hash, row.fingerprint, row.clock_s, row.answer)
@@ -238,10 +239,12 @@ def _repeat(live: LiveModel, replay: Replay, past: Past) -> bool:
     return is_same
 
 
-def _check_environment(name: str, then: Json, now: Json) -> None:
+def _check_environment(name: str, kind: Kind, then: Json, now: Json) -> None:
     if then == now:
         return
     names = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+    if kind not in _COMPUTED and not _OF_EVERY_KIND.intersection(names):
+        return
     raise ArtifactInvalid(
         f"the last changes of model {name!r} were computed in another environment "
         f"({', '.join(f'{key}: {then.get(key)} then, {now.get(key)} now' for key in names)}) and "

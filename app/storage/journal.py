@@ -1,12 +1,12 @@
-"""The journal of one live model: one thread, one connection, one commit a group."""
+"""The journal of one live model: one connection, one commit a group."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from threading import Lock
 
 from app.errors import OutcomeUnknown, Unavailable
 from app.failpoints import reach
@@ -19,8 +19,6 @@ from app.storage.mark import Mark, MarkFile
 from app.storage.system import System, storage_errors
 from app.storage.transaction import add_file
 from app.types import JournalRow, Position
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,9 @@ class Place:
 class FileJournal:
     """Appends to the newest journal file of a model, and begins new ones; see `app.types.Journal`.
 
+    The trainer's thread appends and rotates: a thread of the journal's own would cost two hops a
+    group. Whoever closes may be another thread, and comes after or between them.
+
     A file is made by the first `append` that needs it, so a model that is never trained has none,
     and a rotation on a full disk succeeds.
 
@@ -60,8 +61,10 @@ class FileJournal:
         self._action = f"write the journal of '{place.model}'"
         self._writer: JournalWriter | None = None
         self._mark: MarkFile | None = None
+        self._head = begin.crc
         self._has_failed = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"journal-{place.model}")
+        self._is_closed = False
+        self._in_use = Lock()
 
     @property
     def position(self) -> Position:
@@ -81,7 +84,8 @@ class FileJournal:
             Unavailable: `read_only` or `storage_failed`; nothing was written.
             OutcomeUnknown: every later call is refused with `storage_failed`.
         """
-        self._run(lambda: self._append(rows))
+        with self._guarded():
+            self._append(rows)
 
     def rotate(self, version: int) -> Position:
         """Lets the next row begin the file of this version, unless that is the present one.
@@ -92,35 +96,41 @@ class FileJournal:
         Raises:
             Unavailable: `storage_failed` after OutcomeUnknown.
         """
-        return self._run(lambda: self._rotate(version))
+        with self._guarded():
+            return self._rotate(version)
 
     def close(self) -> None:
-        """Gives files and thread back; writes nothing."""
-        self._thread.submit(self._close).result()
-        self._thread.shutdown()
+        """Gives the files back; writes nothing, and nothing is written after it."""
+        with self._in_use:
+            self._is_closed = True
+            self._close_writer()
+            if self._mark:
+                self._mark.close()
+                self._mark = None
 
-    def _run(self, act: Callable[[], T]) -> T:
-        return self._thread.submit(self._guarded, act).result()
-
-    def _guarded(self, act: Callable[[], T]) -> T:
-        if self._has_failed:
-            # A second sync might be called a success by a kernel that dropped what the first one
-            # could not write.
-            raise Unavailable(
-                "storage_failed",
-                f"the disk failed while the journal of '{self._place.model}' was written; "
-                "restart the server to train again",
-            )
-        try:
-            return act()
-        except OutcomeUnknown:
-            self._has_failed = True
-            raise
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        with self._in_use:
+            if self._has_failed:
+                # A second sync might be called a success by a kernel that dropped what the first
+                # one could not write.
+                raise Unavailable(
+                    "storage_failed",
+                    f"the disk failed while the journal of '{self._place.model}' was written; "
+                    "restart the server to train again",
+                )
+            if self._is_closed:
+                raise Unavailable("draining", "the model is shutting down; nothing was written")
+            try:
+                yield
+            except OutcomeUnknown:
+                self._has_failed = True
+                raise
 
     def _append(self, rows: Sequence[JournalRow]) -> None:
         if not rows:
             return
-        sealed, position = seal(rows, self._position, self._begin)
+        sealed, position = seal(rows, self._position, self._head)
         with storage_errors(self._action):
             writer = self._writer or self._open()
             mark = self._mark or self._open_mark()
@@ -133,6 +143,7 @@ class FileJournal:
         if version != self._begin.version:
             environment = self._begin.environment
             self._begin = Begin(self._place.model, version, self._position, environment)
+            self._head = self._begin.crc
             self._close_writer()
             self._name, self._num_bytes = None, 0
         return self._position
@@ -152,12 +163,6 @@ class FileJournal:
     def _open_mark(self) -> MarkFile:
         self._mark = MarkFile(self._place.folder, self._place.model, self._place.system)
         return self._mark
-
-    def _close(self) -> None:
-        self._close_writer()
-        if self._mark:
-            self._mark.close()
-            self._mark = None
 
     def _close_writer(self) -> None:
         if self._writer:

@@ -101,10 +101,15 @@ class Begin:
 
 
 def seal(
-    rows: Sequence[JournalRow], after: Position, begin: Begin
+    rows: Sequence[JournalRow], after: Position, head: int
 ) -> tuple[list[tuple[object, ...]], Position]:
-    """The rows of a file's table `change` that follow a position, and the position behind them."""
-    head = begin.crc
+    """The rows of a file's table `change` that follow a position, and the position behind them.
+
+    Args:
+        rows: numbered from the position on.
+        after: the position before the first.
+        head: the checksum of the file's head.
+    """
     sealed = []
     for row in rows:
         assert row.seq == after.seq + 1, "rows are numbered without a gap"

@@ -32,7 +32,7 @@ def empty_journal(begin: Begin) -> bytes:
 
 
 class JournalWriter:
-    """One journal file, open for appending; used by one thread.
+    """One journal file, open for appending; used by one thread at a time.
 
     Note [The witness]
         SQLite copies the WAL into the database when the last connection closes. After a failed
@@ -53,8 +53,8 @@ class JournalWriter:
         self._path = path
         location = path.absolute().as_uri()
         # Deallocated in the order of assignment: the witness last, even when nobody calls close.
-        self._connection = sqlite3.connect(location + "?mode=rw", uri=True, isolation_level=None)
-        self._witness = sqlite3.connect(location + "?mode=ro", uri=True)
+        self._connection = _connected(location + "?mode=rw")
+        self._witness = _connected(location + "?mode=ro")
         try:
             # Not NORMAL, which loses rows in a power cut. A row that is being inserted stays in
             # memory, so every write to the file happens within COMMIT.
@@ -111,6 +111,10 @@ class JournalWriter:
                 self._connection.execute("ROLLBACK")
         except FAULTS as error:
             raise _unknown(action) from error
+
+
+def _connected(location: str) -> sqlite3.Connection:
+    return sqlite3.connect(location, uri=True, isolation_level=None, check_same_thread=False)
 
 
 def journal_bytes(path: Path) -> int:

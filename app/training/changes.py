@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import torch
 
-from app.config import Component, ModelConfig
+from app.config import MAX_LEARNING_RATE, Component, ModelConfig
 from app.errors import ArtifactInvalid, ConfigInvalid
 from app.layers import INITIALISERS, assign, build, folded
 from app.training.guards import is_finite
 from app.training.learner import Learner
 from app.training.losses import Loss
-from app.training.optimizers import MAX_LEARNING_RATE, build_optimizer, is_learning_rate
+from app.training.optimizers import build_optimizer, is_learning_rate
 from app.training.state import load_state
 from app.types import Configure, Fit, NamedArrays, Replace, Rollback
 

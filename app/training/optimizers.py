@@ -10,12 +10,10 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from app.config import OptimizerConfig, ParameterGroup
+from app.config import MAX_LEARNING_RATE, OptimizerConfig, ParameterGroup
 from app.errors import ConfigInvalid, pointer_token
 from app.registry import Registry
 from app.training.signum import Signum
-
-MAX_LEARNING_RATE = 100.0
 
 OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer")
 

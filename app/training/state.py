@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import chain
 from typing import Any, TypeAlias
@@ -12,12 +13,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from app.config import ModelConfig, OptimizerConfig
-from app.training.guards.record import from_record, to_record
+from app.training.guards.record import canary_tensors, from_record, to_scalars
 from app.training.learner import Learner
 from app.training.losses import Loss
 from app.training.optimizers import build_optimizer, is_learning_rate, is_number
 from app.training.stored import StoredArrays, incompatible
-from app.types import Json, TrainerState
+from app.types import Json, NamedArrays, TrainerState
 
 # The optimizer's tensors, by parameter name and then by torch's own key.
 Moments: TypeAlias = dict[str, dict[str, Tensor]]
@@ -42,21 +43,44 @@ def live_state(learner: Learner) -> TrainerState:
         scalars with the optimizer's name, its groups, each with its hyper-parameters and parameter
         names, and what the guards remember.
     """
-    layer, optimizer = learner.layer, learner.optimizer
-    tensors, remembered = to_record(learner.guards.state)
-    tensors = {**tensors, **{f"layer.{n}": tensor for n, tensor in layer_tensors(layer).items()}}
-    for name, entry in _moments(layer, optimizer).items():
-        tensors |= {f"optimizer.{name}.{key}": tensor for key, tensor in entry.items()}
     return TrainerState(
         version=learner.version,
         step=learner.step,
-        arrays={name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()},
-        scalars={
-            "optimizer": type(optimizer).__name__,
-            "groups": _groups(layer, optimizer),
-            **remembered,
+        arrays={
+            f"{part}.{name}": array
+            for part, tensors in live_parts(learner).items()
+            for name, array in to_arrays(tensors).items()
         },
+        scalars=live_scalars(learner),
     )
+
+
+def live_parts(learner: Learner) -> dict[str, Mapping[str, Tensor]]:
+    """The tensors that learning needs, by part and name; a part may have none."""
+    layer = learner.layer
+    return {
+        "guards": canary_tensors(learner.guards.state),
+        "layer": layer_tensors(layer),
+        "optimizer": {
+            f"{name}.{key}": tensor
+            for name, entry in _moments(layer, learner.optimizer).items()
+            for key, tensor in entry.items()
+        },
+    }
+
+
+def live_scalars(learner: Learner) -> Json:
+    """What learning needs beside tensors and counters."""
+    return {
+        "optimizer": type(learner.optimizer).__name__,
+        "groups": _groups(learner.layer, learner.optimizer),
+        **to_scalars(learner.guards.state),
+    }
+
+
+def to_arrays(tensors: Mapping[str, Tensor]) -> NamedArrays:
+    """The same tensors as arrays on the host, in the same memory where that is the host's."""
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
 
 
 def load_state(state: TrainerState, learner: Learner, config: ModelConfig, loss: Loss) -> None:

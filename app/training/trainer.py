@@ -8,17 +8,17 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from app.codecs import state_digest
 from app.config import ModelConfig
 from app.errors import PreconditionFailed
 from app.layers import build, folded
 from app.training.batch import to_tensors
 from app.training.changes import configure, fit, replace_weights, roll_back, set_weights
+from app.training.digests import StateDigests
 from app.training.guards import Guards
 from app.training.losses import build_loss, check_batch
 from app.training.optimizers import build_optimizer
 from app.training.savepoint import Savepoint
-from app.training.state import live_state, load_state, to_state
+from app.training.state import layer_tensors, load_state, to_state
 from app.training.step import StepOutcome, take_step
 from app.types import (
     ChangeRequest,
@@ -74,9 +74,16 @@ class Trainer:
         self._loss = build_loss(config.loss)
         self.guards = Guards(config.guards, self._loss)
         self._undo = Savepoint(self)
+        self._digests = StateDigests(self)
+        # Without a parametrization the layer's tensors are those that serving multiplies with.
+        self._is_folded = folded(self.layer).keys() == layer_tensors(self.layer).keys()
 
-    def apply(self, request: ChangeRequest) -> StepOutcome | None:
+    def apply(self, request: ChangeRequest, *, undo: Savepoint | None = None) -> StepOutcome | None:
         """Make one change; tells what a step did, and nothing for the other kinds.
+
+        Args:
+            request: what to change.
+            undo: a savepoint of the state as it is now, which saves taking one.
 
         Raises:
             PreconditionFailed: `version_mismatch`.
@@ -85,7 +92,7 @@ class Trainer:
             Unacceptable, TooLarge: the batch does not fit the loss.
             StepRejected: a guard refused the step.
         """
-        with self._all_or_nothing(request):
+        with self._all_or_nothing(request, undo):
             match request:
                 case TrainStep():
                     return self._take(request)
@@ -132,9 +139,13 @@ class Trainer:
         """Everything that learning needs, copied to the host."""
         return to_state(self)
 
-    def state_digest(self) -> str:
-        """The digest of `state()`, without the copy."""
-        return state_digest(live_state(self))
+    def state_digest(self, *, serving: str | None = None) -> str:
+        """The digest of `state()`, without the copy.
+
+        Args:
+            serving: the digest of `serving()` as it is now, when it is known.
+        """
+        return self._digests.now(serving if self._is_folded else None)
 
     def restore(self, state: TrainerState) -> None:
         """Continue from a state as if training had never stopped.
@@ -146,18 +157,20 @@ class Trainer:
         self.version, self.step = state.version, state.step
 
     @contextmanager
-    def _all_or_nothing(self, request: ChangeRequest) -> Iterator[None]:
+    def _all_or_nothing(self, request: ChangeRequest, undo: Savepoint | None) -> Iterator[None]:
         if request.if_version is not None and request.if_version != self.version:
             raise PreconditionFailed(
                 "version_mismatch",
                 f"the model is at version {self.version}, not at the one that the request "
                 "expects; read its state and decide again",
             )
-        self._undo.take()
+        if undo is None:
+            undo = self._undo
+            undo.take()
         try:
             yield
         except BaseException:
-            self._undo.restore()
+            undo.restore()
             raise
         finally:
             self.optimizer.zero_grad(set_to_none=True)

@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable
 from itertools import chain
 
+import torch
 from torch import Tensor, nn
-from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from app.errors import StepRejected
@@ -33,7 +33,7 @@ def check_loss(loss: Tensor) -> float:
 
 
 def check_gradients(layer: nn.Module) -> float:
-    """The Euclidean norm of all gradients together.
+    """The Euclidean norm of all gradients together, with the bits of torch's `get_total_norm`.
 
     A norm that overflows although every entry is finite is refused too: clipping by such a norm
     would turn every gradient into zero.
@@ -41,8 +41,9 @@ def check_gradients(layer: nn.Module) -> float:
     Raises:
         StepRejected: `non_finite_gradient`.
     """
-    gradients = [p.grad for p in layer.parameters() if p.grad is not None]
-    norm = float(get_total_norm(gradients))
+    gradients = (p.grad for p in layer.parameters() if p.grad is not None)
+    norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
+    norm = float(norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms)))
     if not math.isfinite(norm):
         raise StepRejected(
             "the gradient of this batch is not finite, or too large to have a norm; "

@@ -17,7 +17,7 @@ from app.training.losses import Loss
 from app.training.stored import StoredArrays, incompatible
 from app.types import Json
 
-_PREFIX = "guards.canary."
+_PREFIX = "canary."
 
 
 class _Scalars(BaseModel):
@@ -36,24 +36,37 @@ class _Scalars(BaseModel):
     anchor: Anchor | None
 
 
-def to_record(state: GuardState) -> tuple[Mapping[str, Tensor], Json]:
-    """Tensors `guards.canary.…` and the scalar `guards`; neither before the first step.
+def canary_tensors(state: GuardState) -> Mapping[str, Tensor]:
+    """The canary's rows, as tensors `canary.…`; none before the first step."""
+    rows = state.canary.rows
+    if rows is None:
+        return {}
+    fields = {
+        "hidden_states": rows.hidden_states,
+        "targets": rows.targets,
+        "sample_weights": rows.sample_weights,
+    }
+    return {f"{_PREFIX}{name}": tensor for name, tensor in fields.items() if tensor is not None}
+
+
+def to_scalars(state: GuardState) -> Json:
+    """The scalar `guards`; none before the first step.
 
     So a model that was never trained has the record that it had before there were guards.
     """
     if not state.baselines:
-        return {}, {}
+        return {}
     rows = state.canary.rows
     scalars = _Scalars(
         baselines=dict(state.baselines), rows=rows.rows if rows else 0, anchor=state.canary.anchor
     )
-    return _tensors(rows), {"guards": scalars.model_dump(mode="json")}
+    return {"guards": scalars.model_dump(mode="json")}
 
 
 def from_record(
     stored: StoredArrays, scalars: Json, config: ModelConfig, loss: Loss, device: torch.device
 ) -> GuardState:
-    """What `to_record` was made of; a record without guards is one from before the first step.
+    """The guards of a state; one without guards is from before the first step.
 
     Raises:
         ArtifactInvalid: `artifact_incompatible`.
@@ -71,24 +84,13 @@ def from_record(
     return GuardState(found.baselines, Canary(rows, found.anchor))
 
 
-def _tensors(rows: TensorBatch | None) -> dict[str, Tensor]:
-    if rows is None:
-        return {}
-    fields = {
-        "hidden_states": rows.hidden_states,
-        "targets": rows.targets,
-        "sample_weights": rows.sample_weights,
-    }
-    return {f"{_PREFIX}{name}": tensor for name, tensor in fields.items() if tensor is not None}
-
-
 def _take_rows(
     stored: StoredArrays, rows: int, config: ModelConfig, loss: Loss, device: torch.device
 ) -> TensorBatch:
     assert config.n_components is not None, "build refuses a config without it"
 
     def take(name: str, *shape: int) -> Tensor:
-        return stored.take(f"{_PREFIX}{name}", torch.float32, shape, device)
+        return stored.take(f"guards.{_PREFIX}{name}", torch.float32, shape, device)
 
     return TensorBatch(
         hidden_states=take("hidden_states", rows, config.input_size),

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,12 @@ def retain(root: Path, system: System) -> None:
     Repository(root, system).retain("news", TWO)
 
 
+def write_upstream(root: Path, system: System) -> None:
+    Repository(root, system).write_upstream("news", b"new")
+
+
 ACTS: dict[str, Act] = {
-    act.__name__: act for act in (write_new_model, write_version, delete, retain)
+    act.__name__: act for act in (write_new_model, write_version, delete, retain, write_upstream)
 }
 
 
@@ -122,6 +127,24 @@ def test_a_write_that_fails_at_any_call_leaves_nothing_and_says_which_kind(
             assert (type(raised.value), raised.value.code) == expected
         assert sorted(names_below(root)) == before
     act(root, System())
+
+
+@pytest.mark.parametrize("fault", [Killed(), OSError(errno.ENOSPC, "as told")], ids=repr)
+def test_a_note_of_the_upstream_is_the_old_or_the_new_at_any_call(
+    tmp_path: Path, fault: BaseException
+) -> None:
+    calls = calls_of(lambda system: write_upstream(prepare(tmp_path / "counted"), system))
+    root = prepare(tmp_path / "models")
+    for at in range(1, len(calls) + 1):
+        Repository(root).write_upstream("news", b"old")
+        with killed_or_done(), suppress(SlimvecError):
+            write_upstream(root, Failing(at, fault))
+        if isinstance(fault, Killed):
+            Repository(root).sweep()
+        is_renamed = at > calls.index("rename") + 1
+        assert Repository(root).read_upstream("news") == (b"new" if is_renamed else b"old")
+        assert not [name for name in names_below(root) if name.startswith(".")]
+    assert calls[-3:] == ["fsync", "rename", "fsync"]
 
 
 def test_a_version_is_synced_before_it_is_renamed_and_its_name_after(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,25 @@ def test_rows_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     assert read_back(tmp_path) == rows(1, 4)
     journal.close()
     assert read_back(tmp_path) == rows(1, 4)
+
+
+def test_after_closing_nothing_is_written(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.append(rows(1, 2))
+    journal.close()
+    for act in (lambda: journal.append(rows(3, 3)), lambda: journal.rotate(9)):
+        with pytest.raises(Unavailable) as refusal:
+            act()
+        assert refusal.value.code == "draining"
+    assert read_back(tmp_path) == rows(1, 2)
+
+
+def test_another_thread_may_close_what_one_wrote(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    with ThreadPoolExecutor(1) as trainer:
+        trainer.submit(journal.append, rows(1, 2)).result()
+    journal.close()
+    assert read_back(tmp_path) == rows(1, 2)
 
 
 def test_a_row_may_be_empty_or_a_megabyte(tmp_path: Path) -> None:

@@ -284,3 +284,24 @@ def test_state_json_is_readable_by_people_and_names_every_digest(
     assert document["origin"] == "checkpoint"
     assert all(len(digest) == 64 for digest in document["files"].values())
     assert set(document["files"]) == FILES | {"state.json"}
+
+
+def test_the_upstream_is_kept_beside_the_versions_and_goes_with_the_model(
+    repository: Repository, caplog: pytest.LogCaptureFixture
+) -> None:
+    repository.write("news", 1, version_files(1))
+    assert repository.read_upstream("news") is None
+    for content in (b"first", b"second"):
+        repository.write_upstream("news", content)
+        assert repository.read_upstream("news") == content
+    repository.sweep()
+    assert (repository.versions("news"), caplog.messages) == ([1], [])
+    repository.delete("news")
+    with pytest.raises(NotFound):
+        repository.read_upstream("news")
+
+
+def test_an_upstream_makes_no_model(repository: Repository, tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        repository.write_upstream("news", b"content")
+    assert list(tmp_path.iterdir()) == []

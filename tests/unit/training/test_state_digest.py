@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from app.codecs import state_digest
+from app.codecs import digest, state_digest
 from app.training.guards import Baselines
+from app.training.state import to_arrays
 from app.training.trainer import Trainer
 from tests.unit.training.examples import make_config, one_thread, train
 
@@ -19,6 +20,25 @@ __all__ = ["one_thread"]
 def test_state_digest_is_the_digest_of_the_state(steps: int) -> None:
     trainer = train(Trainer(make_config(bias=True)), range(steps))
     assert trainer.state_digest() == state_digest(trainer.state())
+
+
+@pytest.mark.parametrize("parametrization", ["none", "qr", "orthogonal"])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_known_digest_of_the_serving_tensors_changes_nothing(
+    parametrization: str, bias: bool
+) -> None:
+    trainer = train(Trainer(make_config(bias=bias, parametrization=parametrization)), range(3))
+    serving = digest(to_arrays(trainer.serving()))
+    assert trainer.state_digest(serving=serving) == state_digest(trainer.state())
+    is_used = trainer.state_digest(serving="another") != trainer.state_digest()
+    assert is_used == (parametrization != "orthogonal")
+
+
+def test_a_canary_that_fills_up_is_in_each_digest() -> None:
+    trainer = Trainer(make_config())
+    for seed in range(25):
+        train(trainer, [seed])
+        assert trainer.state_digest() == state_digest(trainer.state())
 
 
 def test_every_part_of_the_state_is_in_its_digest() -> None:

@@ -152,6 +152,18 @@ def test_refused_step_leaves_everything_as_it_was(
     assert all(p.grad is None for p in trainer.layer.parameters())
 
 
+@pytest.mark.parametrize(("loss", "step", "error", "word"), BAD_STEPS)
+def test_a_savepoint_that_is_there_undoes_a_refused_step(
+    loss: str, step: TrainStep, error: type[SlimvecError], word: str
+) -> None:
+    del word
+    trainer = train(Trainer(make_config(loss)), range(2), loss)
+    before, wanted = trainer.savepoint(), bits(trainer.state())
+    with pytest.raises(error):
+        trainer.apply(replace(step, loss=None, if_version=step.if_version and 99), undo=before)
+    assert bits(trainer.state()) == wanted
+
+
 def test_unknown_loss_in_a_step_is_refused() -> None:
     trainer = Trainer(make_config())
     step = make_step()

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import get_total_norm
 
 from app.errors import StepRejected
 from app.training.guards.finite import (
@@ -35,6 +36,17 @@ def test_loss_that_is_not_finite_is_refused(value: float) -> None:
     with pytest.raises(StepRejected) as refusal:
         check_loss(torch.tensor(value))
     assert (refusal.value.code, refusal.value.reason) == ("step_rejected", "non_finite_loss")
+
+
+@pytest.mark.parametrize("scale", [1e-18, 1.0, 1e16])
+@pytest.mark.parametrize("bias", [False, True])
+def test_gradient_norm_has_the_bits_of_torch(scale: float, bias: bool) -> None:
+    layer = nn.Linear(96, 7, bias=bias)
+    generator = torch.Generator().manual_seed(3)
+    for parameter in layer.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator) * scale
+    gradients = [p.grad for p in layer.parameters() if p.grad is not None]
+    assert check_gradients(layer) == float(get_total_norm(gradients))
 
 
 def test_gradient_norm_is_returned() -> None:

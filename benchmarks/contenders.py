@@ -19,7 +19,9 @@ from safetensors.numpy import save_file
 from benchmarks.work import JSON, SAFETENSORS, model_config, weights
 
 ROOT = Path(__file__).parent.parent
-OURS, VOLATILE = "slimvec", "volatile"
+OURS, VOLATILE, DETERMINISTIC = "slimvec", "volatile", "deterministic"
+# Ours, with room for so many train steps at once: half of them wait, half are carried out.
+BOUNDED, ROOM = "bounded", 16
 # The same plain service with `async def` routes, and with `def` routes.
 NAIVE, NAIVE_DEF = "naive", "naive-def"
 REDUCER = "reducer"
@@ -123,8 +125,12 @@ def _module(name: str, folder: Path) -> list[str]:
         write_model(models / model / "1")
     if name == VOLATILE:
         return ["benchmarks.servers.volatile", str(models), REDUCER]
+    flags = {
+        DETERMINISTIC: ["--deterministic"],
+        BOUNDED: [f"--train-queue={ROOM // 2}", f"--train-group={ROOM // 2}"],
+    }.get(name, [])
     return ["app", "serve", "--models-dir", str(models), "--default-model", REDUCER,
-            "--port", "0", "--device", "cpu", "--threads", "1"]  # fmt: skip
+            "--port", "0", "--device", "cpu", "--threads", "1", *flags]  # fmt: skip
 
 
 @contextmanager

@@ -14,19 +14,21 @@ from benchmarks.work import FUSED, LEARNING_RATE, batch, weights
 IN_PROCESS = "in process"
 
 _WARM_UP_STEPS = 20
+_CPU = torch.device("cpu")
 
 
 class Learner:
     """A plain PyTorch loop over one batch: MSE, Adam with the contenders' flags, one thread."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, device: torch.device = _CPU) -> None:
         torch.set_num_threads(1)
         arrays = batch(rows, with_targets=True)
-        self._hidden_states = torch.from_numpy(arrays["hidden_states"])
-        self._targets = torch.from_numpy(arrays["targets"])
+        self._hidden_states = torch.from_numpy(arrays["hidden_states"]).to(device)
+        self._targets = torch.from_numpy(arrays["targets"]).to(device)
         matrix = torch.from_numpy(weights())
         self._layer = nn.Linear(matrix.shape[1], matrix.shape[0], bias=False)
         self._layer.load_state_dict({"weight": matrix})
+        self._layer.to(device)
         parameters = self._layer.parameters()
         self._optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=FUSED)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,13 +15,17 @@ from benchmarks.comparisons import (
     ROWS,
     Bursts,
     Comparison,
+    Crowds,
     Frames,
     Posts,
     Reads,
     Replays,
+    Sizes,
+    Turns,
     Way,
 )
 from benchmarks.contenders import (
+    BOUNDED,
     LEARNERS,
     NAIVE,
     NAIVE_DEF,
@@ -31,10 +35,12 @@ from benchmarks.contenders import (
     ContenderFailed,
     Server,
 )
+from benchmarks.engine import turns_sample
 from benchmarks.in_process import IN_PROCESS, step_sample
 from benchmarks.load import Load
 from benchmarks.rounds import Lane, Lanes, Sample
 from benchmarks.scenarios import Scenario
+from benchmarks.sizes import size_sample
 from benchmarks.verify import call
 from benchmarks.work import JSON, SAFETENSORS, batch, encode
 
@@ -72,15 +78,34 @@ def _of_way(way: Way, servers: Mapping[str, Server], folder: Path) -> Lane:
             return over_http(servers[name], step, connections)
         case Frames(server=name):
             return partial(_streamed, servers[name])
-        case Reads(rows=rows, trained=name):
-            reduce = call(OURS, "reduce", rows, SAFETENSORS)
-            read = Call(f"/models/{_MODEL}/reduce", SAFETENSORS, reduce.body)
-            lane = over_http(servers[OURS], read, connections=1)
-            return _while_training(lane, servers[name]) if name else lane
+        case Reads():
+            return _reads(way, servers)
+        case Turns(rows=rows, waiting=waiting):
+            return partial(turns_sample, rows, waiting)
+        case Sizes(rows=rows, width=width):
+            return partial(size_sample, servers[OURS], rows, width)
+        case Crowds(connections=connections):
+            return partial(_crowded, servers[BOUNDED], connections)
         case Bursts(waiting=waiting):
             return partial(durable.train_sample, folder, ROWS, waiting)
         case Replays():
             return partial(durable.replay_sample, folder, ROWS)
+
+
+def _reads(way: Reads, servers: Mapping[str, Server]) -> Lane:
+    server = servers[way.server]
+    lane = over_http(server, _read(way.rows, SAFETENSORS), connections=1)
+    if way.trained:
+        return _while(lane, partial(_training, servers[way.trained]))
+    if way.beside:
+        large = _read(way.beside, way.media_type)
+        return _while(lane, partial(_loading, server, large))
+    return lane
+
+
+def _read(rows: int, media_type: str) -> Call:
+    body = encode(batch(rows, with_targets=False), media_type)
+    return Call(f"/models/{_MODEL}/reduce", media_type, body)
 
 
 def over_http(server: Server, request: Call, connections: int) -> Lane:
@@ -98,6 +123,11 @@ def _streamed(server: Server, seconds: float) -> Sample:
     return _sample(server, _stream_arguments(server, seconds), _frame())
 
 
+def _crowded(server: Server, connections: int, seconds: float) -> Sample:
+    arguments = ("benchmarks.overload", str(server.port), str(connections), str(seconds))
+    return _sample(server, arguments, call(OURS, "train-step", ROWS, SAFETENSORS).wire())
+
+
 def _sample(server: Server, arguments: tuple[str, ...], sent: bytes) -> Sample:
     """What a load generator sees, and what the server used for it."""
     before = server.cpu_seconds()
@@ -111,31 +141,42 @@ def _sample(server: Server, arguments: tuple[str, ...], sent: bytes) -> Sample:
     return Sample(load.requests_per_s, load.p50_ms, load.p99_ms, cpu_us, load.cpu_share)
 
 
-def _while_training(lane: Lane, server: Server) -> Lane:
+def _while(lane: Lane, beside: Callable[[], AbstractContextManager[None]]) -> Lane:
     def measure(seconds: float) -> Sample:
-        with _training(server):
+        with beside():
             return lane(seconds)
 
     return measure
 
 
-@contextmanager
-def _training(server: Server) -> Iterator[None]:
+def _training(server: Server) -> AbstractContextManager[None]:
     """A stream of train steps at full speed, from its first acknowledgement on."""
-    command = [sys.executable, "-m", *_stream_arguments(server, _UNTIL_STOPPED_S)]
+    return _under_way(server, _stream_arguments(server, _UNTIL_STOPPED_S), _frame())
+
+
+def _loading(server: Server, large: Call) -> AbstractContextManager[None]:
+    """Large requests, one after the other, from the first answer on."""
+    arguments = ("benchmarks.heavy", str(server.port), large.path, large.media_type)
+    return _under_way(server, arguments, large.body)
+
+
+@contextmanager
+def _under_way(server: Server, arguments: tuple[str, ...], sent: bytes) -> Iterator[None]:
+    """A load that goes on beside a measurement, from its first line of output on."""
+    command = [sys.executable, "-m", *arguments]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdin is not None, "it is a pipe"
         assert process.stdout is not None, "it is a pipe"
-        process.stdin.write(_frame())
+        process.stdin.write(sent)
         process.stdin.close()
         if not process.stdout.readline():
-            raise ContenderFailed(f"{server.name} acknowledges nothing of a stream")
+            raise ContenderFailed(f"{server.name} answers nothing to {arguments[0]}")
         try:
             yield
             if process.poll() is not None:
-                raise ContenderFailed(f"{server.name} ended a stream of train steps")
+                raise ContenderFailed(f"{server.name} ended what {arguments[0]} sends")
         finally:
             process.terminate()
 

@@ -16,6 +16,7 @@ import json
 import re
 import sys
 from array import array
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter, process_time
 from typing import cast
@@ -62,6 +63,11 @@ class Window:
         self._latencies = array("d")
         self._answered = 0
         self._ended: tuple[float, float] | None = None  # length and CPU seconds
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more is to be sent."""
+        return self._ended is not None
 
     def note_answer(self, sent_at: float) -> bool:
         """Count an answer; whether its connection should send again."""
@@ -121,7 +127,8 @@ class Connection(asyncio.Protocol):
             if end < 0:
                 return
             try:
-                self._missing = body_length(self._head[:end]) - (len(self._head) - end - 4)
+                length = self._read_head(self._head[:end])
+                self._missing = length - (len(self._head) - end - 4)
             except BadAnswer as error:
                 self._stop(error)
                 return
@@ -129,14 +136,22 @@ class Connection(asyncio.Protocol):
         if self._missing < 0:
             self._stop(BadAnswer("more bytes than Content-Length says"))
         elif self._missing == 0:
-            if self._window.note_answer(self._sent_at):
-                self._send()
-            else:
-                self._stop(None)
+            self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """A server that hangs up in the middle has failed."""
         self._stop(BadAnswer(f"the connection was closed: {exc}"))
+
+    def _read_head(self, head: bytes) -> int:
+        """The length of the body behind the head of an answer."""
+        return body_length(head)
+
+    def _go_on(self) -> None:
+        """An answer is whole."""
+        if self._window.note_answer(self._sent_at):
+            self._send()
+        else:
+            self._stop(None)
 
     def _send(self) -> None:
         self._sent_at = perf_counter()
@@ -172,11 +187,19 @@ async def drive(port: int, request: bytes, *, connections: int, seconds: float) 
         BadAnswer: a connection did not get what it should.
     """
     window = Window(connections, seconds)
+    await drive_all(port, [Connection(request, window) for _ in range(connections)])
+    return window.result()
+
+
+async def drive_all(port: int, clients: Sequence[Connection]) -> None:
+    """Connect, and wait until every connection has stopped.
+
+    Raises:
+        BadAnswer: one did not get what it should.
+    """
     loop = asyncio.get_running_loop()
-    made = [
-        await loop.create_connection(lambda: Connection(request, window), "127.0.0.1", port)
-        for _ in range(connections)
-    ]
+    waiting = iter(clients)
+    made = [await loop.create_connection(waiting.__next__, "127.0.0.1", port) for _ in clients]
     stopped = [connection.stopped for _, connection in made]
     try:
         async with asyncio.timeout(_PATIENCE_S):
@@ -185,7 +208,6 @@ async def drive(port: int, request: bytes, *, connections: int, seconds: float) 
         for transport, _ in made:
             transport.close()
         await asyncio.wait(stopped)
-    return window.result()
 
 
 def main() -> None:

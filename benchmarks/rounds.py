@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import nan
 from typing import Protocol, TypeAlias, TypeVar
 
 from benchmarks.scenarios import SHORT_NAMES
@@ -20,6 +21,7 @@ class Sample:
         cpu_us: CPU time of the server for one request, all threads; what other processes of the
             machine take from it hardly shows here.
         load_share: of one core, used by the load generator.
+        peak_mib: most memory of the server meanwhile, beyond what it had at rest.
     """
 
     requests_per_s: float
@@ -27,6 +29,7 @@ class Sample:
     p99_ms: float
     cpu_us: float
     load_share: float
+    peak_mib: float = nan
 
 
 # What is measured in one round: a contender or a way, and the media type where there are several.

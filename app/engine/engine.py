@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from app import __version__
+from app.codecs import STATE_DIGEST_FORM
 from app.config import ModelConfig
 from app.engine.admission import Admission, Ticket
+from app.engine.batch import Product, outcomes
+from app.engine.batcher import Batcher
 from app.engine.device import ChosenDevice
+from app.engine.large import LargeWork
 from app.engine.live import LiveModel
+from app.engine.memory import MemoryWatch
+from app.engine.multiplier import HostMultiplier, Multiplier
 from app.engine.snapshot import Snapshot, to_arrays
+from app.engine.staged import StagedMultiplier
+from app.engine.tiling import Tilings
 from app.errors import ConfigInvalid, Conflict, SlimvecError
 from app.settings import Settings
 from app.training.trainer import Trainer
@@ -29,9 +39,18 @@ from app.types import (
     TrainStep,
 )
 
-# Below this many multiply-adds a product costs less than the hop to another thread (measured:
-# about 0.3 ms on one core), so it runs on the event loop.
+T = TypeVar("T")
+
+# Measured: about 0.7 ms on one core, and so long a product may hold up the event loop. A hop to
+# another thread costs less than that, and more than a small product.
 _INLINE_MULTIPLY_ADDS = 32 << 20
+
+# Measured at 768 -> 128: 64 requests of one row take a third of the time together, 8 requests of
+# 8 rows half of it, and those of 32 rows gain nothing: the rows of one fill the kernel.
+_SHARING_ROWS = 16
+_MOST_ROWS = 256
+# On CUDA a launch costs as much as hundreds of rows.
+_MOST_ROWS_ON_CUDA = 8192
 
 # 256 MiB in float32, and three times that with Adam's moments.
 _MAX_WEIGHTS = 64 << 20
@@ -50,9 +69,13 @@ class Engine:
         self.device = device
         self.admission = Admission(settings.max_concurrent_requests, settings.max_bytes_in_flight)
         self.models: dict[str, LiveModel] = {}
+        self.memory = MemoryWatch()
         self._settings = settings
         self._dtype = getattr(torch, settings.dtype)
-        self._large = ThreadPoolExecutor(1, thread_name_prefix="reduce")
+        self._tilings = Tilings(settings.deterministic, device.torch, self._dtype)
+        self._large = LargeWork(self.memory)
+        self._thread = _thread_of(device)
+        self._batcher = self._make_batcher()
 
     def initial(self, config: ModelConfig, weights: NamedArrays | None = None) -> Checkpoint:
         """Version 1 of a new model: from the config's seed, or with the given weights.
@@ -61,7 +84,7 @@ class Engine:
             ConfigInvalid: the config cannot be built, or it widens.
             ArtifactInvalid: the weights do not fit the config.
         """
-        _check_sizes(config)
+        _check_sizes(config, self._settings.max_input_size)
         trainer = Trainer(config, device=self.device.torch)
         if weights is not None:
             trainer.assign(weights)
@@ -105,6 +128,7 @@ class Engine:
         """
         return {
             "slimvec": __version__,
+            "state_digest_form": STATE_DIGEST_FORM,
             "torch": str(torch.__version__),
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "threads": torch.get_num_threads(),
@@ -118,20 +142,34 @@ class Engine:
         tensors = self._to_device(checkpoint.serving)
         step = checkpoint.trainer.step if checkpoint.trainer else 0
         config, version = checkpoint.config, checkpoint.version
-        return Snapshot(name, version, step, config, tensors, self._dtype)
+        tiling = self._tilings.of(config, tensors)
+        return Snapshot(name, version, step, config, tensors, self._dtype, tiling)
 
-    async def reduce(
+    def reduce(
         self, ticket: Ticket, snapshot: Snapshot, hidden_states: FloatArray
-    ) -> FloatArray:
+    ) -> asyncio.Future[Product]:
         """Multiply; `ticket` is the proof of admission.
 
-        Shape: hidden_states `(…, input_size)`; returns `(…, n_components)`.
+        Shape: hidden_states `(…, input_size)`; its product has `(all rows, n_components)`.
+
+        Raises (awaited):
+            Unavailable: `out_of_memory`.
         """
         del ticket  # held by the caller until the answer is made
-        if hidden_states.size * snapshot.n_components <= _INLINE_MULTIPLY_ADDS:
-            return snapshot.multiply(hidden_states)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._large, snapshot.multiply, hidden_states)
+        rows = hidden_states
+        if rows.ndim != 2:
+            rows = rows.reshape(-1, snapshot.input_size)
+        if self._is_large(rows, snapshot):
+            return self._large.multiply(snapshot, rows)
+        return self._batcher.reduce(snapshot, rows)
+
+    def aside(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """Do beside the event loop what would hold it up; one thing after the other.
+
+        Raises (awaited):
+            Unavailable: `out_of_memory`.
+        """
+        return self._large.run(function)
 
     def warm_up(self) -> None:
         """Pay torch's lazy imports before the first request: one forward and one full step."""
@@ -143,9 +181,29 @@ class Engine:
 
     def close(self, timeout_s: float) -> None:
         """Give the threads back; models are closed by the service, which checkpoints them."""
-        self._large.shutdown(wait=False)
+        self._large.close()
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
         for live in self.models.values():
             live.close(timeout_s)
+
+    def _make_batcher(self) -> Batcher:
+        """On CUDA every product runs beside the event loop; elsewhere the small ones run on it."""
+        if self._thread is None:
+            multiplier: Multiplier = HostMultiplier()
+            most_rows, sharing_rows = _MOST_ROWS, _SHARING_ROWS
+        else:
+            multiplier = StagedMultiplier(self.device.torch)
+            most_rows = sharing_rows = _MOST_ROWS_ON_CUDA
+        return Batcher(
+            partial(outcomes, multiplier, self.memory),
+            most_rows=partial(_together, most_rows),
+            sharing_rows=sharing_rows,
+            thread=self._thread,
+        )
+
+    def _is_large(self, rows: FloatArray, snapshot: Snapshot) -> bool:
+        return self._thread is None and rows.size * snapshot.n_components > _INLINE_MULTIPLY_ADDS
 
     def _trainer(self, checkpoint: Checkpoint) -> Trainer:
         trainer = Trainer(_drawn_cheaply(checkpoint.config), device=self.device.torch)
@@ -161,6 +219,19 @@ class Engine:
         return {name: torch.tensor(array, device=device) for name, array in arrays.items()}
 
 
+def _thread_of(device: ChosenDevice) -> ThreadPoolExecutor | None:
+    """Where products run: beside the event loop when it would only wait for a device."""
+    if device.torch.type != "cuda":
+        return None
+    return ThreadPoolExecutor(1, thread_name_prefix="device")
+
+
+def _together(most_rows: int, snapshot: Snapshot) -> int:
+    """Most rows of one product: with few weights, with many, and as the tiling allows."""
+    weights = snapshot.input_size * snapshot.n_components
+    return min(most_rows, _INLINE_MULTIPLY_ADDS // weights, snapshot.tiling.most)
+
+
 def _drawn_cheaply(config: ModelConfig) -> ModelConfig:
     """The same model, its first weights drawn without cost: the checkpoint's replace them.
 
@@ -170,8 +241,14 @@ def _drawn_cheaply(config: ModelConfig) -> ModelConfig:
     return config.model_copy(update={"layers": layers})
 
 
-def _check_sizes(config: ModelConfig) -> None:
+def _check_sizes(config: ModelConfig, max_input_size: int) -> None:
     """Refuse what a reducer is not, before anything of that size is built."""
+    if config.input_size > max_input_size:
+        raise ConfigInvalid(
+            f"expected input_size of at most {max_input_size}, the setting max_input_size, "
+            f"got {config.input_size}",
+            pointer="/input_size",
+        )
     n_components = config.n_components or 0  # a missing one is refused where the layer is built
     pointer = f"/layers/{len(config.layers) - 1}/n_components"
     if n_components > config.input_size:

@@ -65,6 +65,7 @@ class LiveModel:
         self.counters: Counter[str] = Counter()
         self.is_divergent = False
         self._dtype = first.dtype
+        self._tiling = first.tiling
         self._trainer = trainer
         self._worker: TrainerWorker | None = None
         self._pinned: OrderedDict[int, Snapshot] = OrderedDict()
@@ -89,7 +90,10 @@ class LiveModel:
         """The present state as a version of its own, for a journal that cannot lead to it."""
         version = self._trainer.version
         state = Rollback(to=version, state=self._trainer.state())
-        group = Group(self.name, self._trainer, self.snapshot, self.serving, self._take_snapshot)
+        before = self._trainer.savepoint()
+        group = Group(
+            self.name, self._trainer, before, self.snapshot, self.serving, self._take_snapshot
+        )
         group.add(Job(state), rejection=None)
         self._publish(group.newest)
         return group.changes
@@ -202,7 +206,7 @@ class LiveModel:
 
     def _take_snapshot(self, trainer: Trainer) -> Snapshot:
         stamp = (self.name, trainer.version, trainer.step)
-        return Snapshot(*stamp, self.config, trainer.serving(), self._dtype)
+        return Snapshot(*stamp, self.config, trainer.serving(), self._dtype, self._tiling)
 
     def _take_checkpoint(
         self, trainer: Trainer, beside: Callable[[int], T]

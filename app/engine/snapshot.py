@@ -7,14 +7,15 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from app.codecs import digest, short_digest
 from app.config import ModelConfig
-from app.layers import plain
-from app.types import FloatArray, NamedArrays, Stamp
+from app.engine.tiling import FREE, Tiling
+from app.layers import product
+from app.types import NamedArrays, Stamp
 
-_ALIGNMENT = 16
+_HOST = torch.device("cpu")
 
 # A request body is a read-only buffer, and torch warns that a tensor over it could be written to.
 # A snapshot never writes to its input.
@@ -30,21 +31,26 @@ class Snapshot:
         step: optimizer updates behind them.
         config: what the layer is.
         tensors: the folded serving tensors, owned by this snapshot from now on.
-        dtype: what `multiply` computes in; the answer is always float32.
+        dtype: what `product` computes in; the answer is always float32.
+        tiling: the numbers of rows that a product may have.
 
     Attributes:
         stamp: model, version and digest, as every answer carries them.
+        digest: the same digest in full.
+        product: rows on the device in this dtype → reduced rows, the same.
     """
 
     __slots__ = (
-        "_device",
-        "_layer",
+        "device",
+        "digest",
         "dtype",
         "input_size",
         "n_components",
+        "product",
         "stamp",
         "step",
         "tensors",
+        "tiling",
     )
 
     def __init__(
@@ -55,36 +61,26 @@ class Snapshot:
         config: ModelConfig,
         tensors: Mapping[str, Tensor],
         dtype: torch.dtype,
+        tiling: Tiling = FREE,
     ) -> None:
         self.tensors = dict(tensors)
         self.step = step
-        self.stamp = Stamp(model, version, short_digest(digest(to_arrays(tensors))))
+        self.digest = digest(to_arrays(tensors))
+        self.stamp = Stamp(model, version, short_digest(self.digest))
         cast = {name: tensor.to(dtype) for name, tensor in tensors.items()}
-        self._layer: nn.Module = plain(config, cast)
+        self.product = product(config, cast)
         self.dtype = dtype
-        self._device = next(iter(cast.values())).device
+        self.tiling = tiling
+        self.device = next(iter(cast.values())).device
         self.input_size = config.input_size
         self.n_components: int = cast["Q_reduced"].shape[0]
 
-    def multiply(self, hidden_states: FloatArray) -> FloatArray:
-        """Reduce a batch.
+    def multiply(self, rows: Tensor) -> Tensor:
+        """Reduce rows of the host's memory, wherever the layer is.
 
-        Shape: hidden_states `(…, input_size)` float32; returns `(…, n_components)` float32.
+        Shape: rows `(rows, input_size)` float32; returns `(rows, n_components)` float32.
         """
-        with torch.inference_mode():
-            rows = _aligned(torch.from_numpy(hidden_states)).to(self._device, self.dtype)
-            reduced: Tensor = self._layer(rows)
-            array: FloatArray = reduced.to("cpu", torch.float32).numpy()
-            return array
-
-
-def _aligned(rows: Tensor) -> Tensor:
-    """The rows where the kernels expect them.
-
-    Measured: an address that is not a multiple of 16 sums in another order, so the same vectors
-    would give other last bits in a format whose header ends elsewhere.
-    """
-    return rows.clone() if rows.data_ptr() % _ALIGNMENT else rows
+        return self.product(rows.to(self.device, self.dtype)).to(_HOST, torch.float32)
 
 
 def to_arrays(tensors: Mapping[str, Tensor]) -> NamedArrays:

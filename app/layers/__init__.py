@@ -11,6 +11,7 @@ from app.layers.stack import (
     build,
     folded,
     plain,
+    product,
     retract_,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "folded",
     "orthonormality_error",
     "plain",
+    "product",
     "retract_",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Self
 
 import torch
@@ -100,6 +101,13 @@ class QRReduction(nn.Module):
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Reduce: `hidden_states @ Q_reducedᵀ + bias`, in one fused call."""
         return F.linear(hidden_states, self.Q_reduced, self.bias)
+
+    def bound(self) -> Callable[[Tensor], Tensor]:
+        """`forward` with the tensors of now: a module looks its own up at every call.
+
+        For a layer whose tensors are never set again; of one row, looking costs a fifth.
+        """
+        return partial(F.linear, weight=self.Q_reduced, bias=self.bias)
 
     def reconstruct(self, reduced: Tensor) -> Tensor:
         """Map back: `(reduced - bias) @ Q_reduced`; the best one when its rows are orthonormal.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import numpy as np
 
 from app.errors import Unacceptable
@@ -11,10 +13,23 @@ _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
 def check_width(hidden_states: FloatArray, input_size: int, model: str) -> None:
-    """Refuse another width than the model's.
+    """Refuse another width than the model's, and a batch without rows.
 
     Raises:
         Unacceptable: `shape_mismatch`, or `empty_batch` for no rows at all.
+    """
+    check_last_dimension(hidden_states, input_size, model)
+    if hidden_states.size == 0:
+        raise Unacceptable(
+            "empty_batch", "expected at least one row, got none", pointer="/hidden_states"
+        )
+
+
+def check_last_dimension(hidden_states: FloatArray, input_size: int, model: str) -> None:
+    """Refuse another width than the model's.
+
+    Raises:
+        Unacceptable: `shape_mismatch`.
     """
     width = hidden_states.shape[-1] if hidden_states.ndim else 0
     if width != input_size:
@@ -24,14 +39,10 @@ def check_width(hidden_states: FloatArray, input_size: int, model: str) -> None:
             f"send hidden_states of shape (…, {input_size})",
             pointer="/hidden_states",
         )
-    if hidden_states.size == 0:
-        raise Unacceptable(
-            "empty_batch", "expected at least one row, got none", pointer="/hidden_states"
-        )
 
 
-def check_reduced(hidden_states: FloatArray, reduced: FloatArray, dtype: str) -> None:
-    """Refuse a product that is not finite, and say whose fault it is.
+def refuse_non_finite(hidden_states: FloatArray, dtype: str) -> NoReturn:
+    """Refuse what had a product that is not finite, and say whose fault it is.
 
     A NaN or infinity in the input always reaches the output of its row (zero times infinity is
     NaN), so a finite output proves a finite input; only a refusal pays for the closer look.
@@ -39,8 +50,6 @@ def check_reduced(hidden_states: FloatArray, reduced: FloatArray, dtype: str) ->
     Raises:
         Unacceptable: `non_finite_input`, `out_of_range` or `non_finite_output`.
     """
-    if np.isfinite(reduced).all():
-        return
     check_finite("hidden_states", hidden_states)
     if dtype == "float16" and np.abs(hidden_states).max() > _FLOAT16_MAX:
         raise Unacceptable(

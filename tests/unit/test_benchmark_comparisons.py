@@ -11,8 +11,9 @@ import torch
 
 from app.types import JournalRow, Position
 from benchmarks.comparisons import COMPARISONS, P99, STEPS, Comparison, Posts
-from benchmarks.contenders import OURS, VOLATILE
+from benchmarks.contenders import DETERMINISTIC, OURS, VOLATILE
 from benchmarks.durable import replay_sample, train_sample
+from benchmarks.engine import turns_sample
 from benchmarks.load import BadAnswer
 from benchmarks.report import render
 from benchmarks.rounds import Sample, run
@@ -58,6 +59,8 @@ def test_comparison_knows_which_servers_it_needs() -> None:
     needed = {comparison.name: comparison.servers for comparison in COMPARISONS}
     assert needed["durable-c8"] == {OURS, VOLATILE}
     assert needed["reader-32"] == {OURS, VOLATILE}
+    assert needed["beside-large"] == needed["rows"] == {OURS}
+    assert needed["deterministic-1"] == {OURS, DETERMINISTIC}
     assert needed["stream"] == {OURS}
     assert needed["recovery"] == set()
 
@@ -108,3 +111,10 @@ def test_stream_load_counts_what_is_acknowledged_after_the_warm_up() -> None:
 def test_stream_load_fails_on_a_refused_record() -> None:
     with pytest.raises(BadAnswer, match="canary"):
         Acknowledgements(seconds=1.0).note(b'{"record":2,"error":{"reason":"canary"}}\n')
+
+
+@pytest.mark.parametrize("waiting", [1, 8])
+def test_turns_of_the_loop_are_measured_without_a_server(waiting: int) -> None:
+    measured = turns_sample(1, waiting, 0.01)
+    assert measured.requests_per_s > 0
+    assert measured.cpu_us > 0

@@ -125,7 +125,9 @@ def test_report_divides_by_the_right_contender() -> None:
     }
     scenario = Scenario("train-step", 32, 1, media_types=(SAFETENSORS,))
     report = render({scenario: samples}, rounds=1, seconds=1.0)
-    assert "| train-step-32-c1 | safetensors | 600 | 3.00 | 2.00 | 12.0 | 1.0 | 24.0 | 60 |" in report
+    assert (
+        "| train-step-32-c1 | safetensors | 600 | 3.00 | 2.00 | 12.0 | 1.0 | 24.0 | 60 |" in report
+    )
     assert "| train-step-32-c1 | safetensors | 3.00 | 2.00 | 1.50 |" in report
 
 
@@ -228,11 +230,20 @@ def test_gpu_programme_measures_each_work_and_prints_ratios_and_bandwidths() -> 
     timings = measure(cpu, rows=(2,), repeats=1)
     assert [t.what for t in timings] == [
         "reduce, 2 rows",
+        "reduce, ordinary memory, 2 rows",
+        "reduce, 2 requests, 2 rows",
         "product on the device, 2 rows",
         "train step, 2 rows",
+        "plain step, 2 rows",
     ]
-    halved = [replace(timing, seconds=timing.seconds / 2) for timing in timings]
-    copy = Timing("copy", 0.001, num_bytes=1_000_000)
-    lines = table(timings, halved, [copy]).splitlines()
-    assert [line.split(" | ")[-1] for line in lines[2:5]] == ["2.00 |"] * 3
-    assert lines[-1] == "| copy | 1.0 | 1,000.0 |"
+
+
+def test_gpu_report_compares_devices_and_says_how_much_of_a_reduce_is_copying() -> None:
+    cpu = [Timing("reduce, 1000 rows", 0.02, rows=1000), Timing("train step", 0.01, rows=1000)]
+    cuda = [replace(timing, seconds=timing.seconds / 2) for timing in cpu]
+    copies = [Timing(f"copy {to}, pinned", 0.001, num_bytes=1_000_000) for to in ("to", "from")]
+    lines = table(cpu, cuda, copies).splitlines()
+    assert [line.split(" | ")[-1] for line in lines[2:4]] == ["2.00 |"] * 2
+    assert lines[7] == "| copy to, pinned | 1.0 | 1,000.0 |"
+    # 1000 rows of 768 + 128 numbers at 1 GB/s
+    assert lines[-1] == "| reduce, 1000 rows | 10,000.0 | 3,584.0 | 36% |"

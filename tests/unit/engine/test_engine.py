@@ -10,7 +10,8 @@ import torch
 
 from app.config import parse_config
 from app.engine import Admission, Engine, Job, LiveModel, choose_device
-from app.errors import ConfigInvalid, Conflict, QueueFull, StartupError
+from app.engine.multiplier import HostMultiplier
+from app.errors import ConfigInvalid, Conflict, QueueFull, StartupError, Unavailable
 from app.settings import Settings
 from app.types import Batch, Change, ChangeAnswer, Checkpoint, FloatArray, TrainStep
 
@@ -45,8 +46,19 @@ def learn(live: LiveModel) -> ChangeAnswer:
 
 
 def reduce(engine: Engine, name: str, rows: FloatArray) -> FloatArray:
-    with engine.admission.admit() as ticket:
-        return asyncio.run(engine.reduce(ticket, engine.models[name].snapshot, rows))
+    async def ask() -> FloatArray:
+        with engine.admission.admit() as ticket:
+            product = await engine.reduce(ticket, engine.models[name].snapshot, rows)
+            return product.array
+
+    return asyncio.run(ask())
+
+
+def test_a_model_wider_than_the_setting_is_refused() -> None:
+    engine = make_engine(max_input_size=5)
+    with pytest.raises(ConfigInvalid, match="max_input_size, got 6"):
+        engine.initial(CONFIG)
+    engine.close(10)
 
 
 def test_a_started_model_multiplies_with_its_checkpoint(engine: Engine) -> None:
@@ -69,9 +81,9 @@ def test_a_large_batch_gives_the_same_as_a_small_one(engine: Engine) -> None:
 def test_a_snapshot_does_not_change_while_the_trainer_learns(engine: Engine) -> None:
     live = begin(engine, "m", engine.initial(CONFIG))
     first = live.snapshot
-    before = first.multiply(ROWS)
+    before = HostMultiplier().multiply(first, [ROWS])
     learn(live)
-    np.testing.assert_array_equal(first.multiply(ROWS), before)
+    np.testing.assert_array_equal(HostMultiplier().multiply(first, [ROWS]), before)
     assert (first.stamp.version, live.snapshot.stamp.version) == (1, 2)
     assert first.stamp.digest != live.snapshot.stamp.digest
 
@@ -145,6 +157,18 @@ def test_admission_is_bounded_and_given_back() -> None:
     with admission.admit():
         assert admission.in_flight == 1
     assert admission.in_flight == 0
+
+
+def test_a_closed_engine_says_that_it_takes_no_large_work() -> None:
+    engine = make_engine()
+    engine.close(10)
+
+    async def ask() -> object:
+        return await engine.aside(lambda: 1)
+
+    with pytest.raises(Unavailable, match="shutting down") as refusal:
+        asyncio.run(ask())
+    assert refusal.value.code == "draining"
 
 
 def test_the_cpu_can_be_asked_for() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from app.config import parse_config
 from app.engine import Engine, Job, LiveModel, choose_device
+from app.engine.multiplier import HostMultiplier
 from app.settings import Settings
 from app.types import Batch, ChangeAnswer, TrainStep
 
@@ -47,7 +48,7 @@ def test_a_version_is_published_before_its_answer(live: LiveModel) -> None:
 def test_a_published_version_does_not_change_while_the_trainer_learns(live: LiveModel) -> None:
     live.submit(make_job()).result()
     published = live.snapshot
-    before = published.multiply(ROWS)
+    before = HostMultiplier().multiply(published, [ROWS])
     live.submit(make_job()).result()
     assert (published.stamp.version, live.snapshot.stamp.version) == (2, 3)
-    np.testing.assert_array_equal(published.multiply(ROWS), before)
+    np.testing.assert_array_equal(HostMultiplier().multiply(published, [ROWS]), before)

@@ -177,6 +177,17 @@ def test_a_refused_step_leaves_its_neighbours_in_the_group_alone(bench: Bench) -
     assert good.result().version == 3
 
 
+def test_a_refused_step_does_not_undo_the_one_before_it_in_its_group(bench: Bench) -> None:
+    bench.hold()
+    submitted = [bench.submit(request) for request in (GOOD, WITHOUT_TARGETS, GOOD)]
+    bench.gate.set()
+    assert [submitted[0].result().version, submitted[2].result().version] == [3, 4]
+    again = Trainer(CONFIG)
+    for _ in range(3):
+        again.train(GOOD)
+    assert bench.worker.ask(Trainer.state_digest).result() == again.state_digest()
+
+
 def test_a_step_cancelled_while_it_waits_is_not_applied(bench: Bench) -> None:
     bench.hold()
     gone, good = bench.submit(GOOD), bench.submit(GOOD)
@@ -298,8 +309,9 @@ def test_the_follow_up_of_a_change_comes_after_its_commit(bench: Bench) -> None:
 def test_the_journal_is_given_the_digest_after_each_change(bench: Bench) -> None:
     seen: list[str] = []
     bench.on_commit = lambda changes: seen.extend(change.state_digest for change in changes)
-    bench.submit(GOOD).result()
-    assert seen == [bench.worker.ask(Trainer.state_digest).result()]
+    for request in (GOOD, Configure(learning_rates=(0.5,)), GOOD):
+        bench.submit(request).result()
+        assert seen[-1] == bench.worker.ask(Trainer.state_digest).result()
 
 
 def test_a_refusal_that_was_judged_by_an_undone_group_is_not_told(bench: Bench) -> None:

@@ -16,7 +16,7 @@ from app.client.retries import Retries
 from app.client.stream import Window
 from app.client.trouble import check_url
 from app.client.verbs import OnError, Verbs
-from app.client.wire import AnyBatches, AsyncWire
+from app.client.wire import AnyBatches, AsyncWire, headers_with
 from app.config import ModelConfig
 from app.types import (
     ControlAnswer,
@@ -45,12 +45,16 @@ class AsyncClient:
         *,
         retries: Retries = _RETRIES,
         timeout_s: float = 30.0,
+        api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._verbs = Verbs(model, retries)
         self._http = httpx.AsyncClient(
-            base_url=check_url(url), timeout=timeout_s, headers=headers, transport=transport
+            base_url=check_url(url),
+            timeout=timeout_s,
+            headers=headers_with(headers, api_key),
+            transport=transport,
         )
 
     async def __aenter__(self) -> Self:

@@ -17,7 +17,7 @@ from app.client.retries import Retries
 from app.client.stream import Window
 from app.client.trouble import check_url
 from app.client.verbs import OnError, Verbs
-from app.client.wire import Wire
+from app.client.wire import Wire, headers_with
 from app.config import ModelConfig
 from app.types import (
     ControlAnswer,
@@ -44,6 +44,7 @@ class Client:
         model: the model's name; without one, the server's default model.
         retries: how long to insist.
         timeout_s: of each connect, read and write.
+        api_key: where the server wants one; the scope `read` is enough to reduce.
         headers: sent with every request.
         transport: in the place of the network, for tests.
     """
@@ -55,6 +56,7 @@ class Client:
         *,
         retries: Retries = _RETRIES,
         timeout_s: float = 30.0,
+        api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
@@ -62,7 +64,7 @@ class Client:
         self._http = httpx.Client(
             base_url=check_url(url),
             timeout=timeout_s,
-            headers=headers,
+            headers=headers_with(headers, api_key),
             transport=transport,
         )
 

@@ -18,14 +18,20 @@ from app.errors import SlimvecError
 # The inverse of the server's one table (app/api/errors.py); a test compares them.
 BY_STATUS: Mapping[int, type[SlimvecError]] = {
     400: errors.Malformed,
+    401: errors.Unauthorized,
+    403: errors.Forbidden,
     404: errors.NotFound,
     406: errors.NotAcceptable,
+    408: errors.TooSlow,
     409: errors.Conflict,
     412: errors.PreconditionFailed,
     413: errors.TooLarge,
     415: errors.UnsupportedMediaType,
+    421: errors.Misdirected,
     422: errors.Unacceptable,
     429: errors.QueueFull,
+    501: errors.Unimplemented,
+    502: errors.UpstreamFailed,
     503: errors.Unavailable,
     507: errors.StorageFull,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, Self, TypeAlias
 
 import httpx
@@ -139,6 +139,12 @@ class AsyncWire:
     async def _close(self) -> None:
         if self._response is not None:
             await self._response.aclose()
+
+
+def headers_with(headers: Mapping[str, str] | None, api_key: str | None) -> dict[str, str]:
+    """The headers of every request, with the key in the one where it belongs."""
+    proof = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
+    return {**(headers or {}), **proof}
 
 
 def _arguments(request: Request) -> dict[str, Any]:

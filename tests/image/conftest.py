@@ -29,6 +29,8 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def deployment(image: str, scratch: Path) -> Iterator[Deployment]:
     """The service of the profile cpu, ready, on a volume that was empty."""
-    with Deployment(engine.compose_command(scratch)) as deployment:
+    secrets = scratch / "secrets"
+    key = engine.add_key(image, secrets)
+    with Deployment(engine.compose_command(scratch), secrets, key) as deployment:
         deployment.up()
         yield deployment

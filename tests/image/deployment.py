@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from pathlib import Path
 from typing import Any, Self
 
 import httpx
@@ -13,17 +14,29 @@ from tests.image import engine
 
 CONTAINER = "slimvec-image-test_slimvec-cpu_1"
 READY_LIMIT_S = 90
+KEYS_LIMIT_S = 20
 
 
 class Deployment:
-    """One run of docker-compose.yml with the test's changes, on a free port."""
+    """One run of docker-compose.yml with the test's changes, on a free port.
 
-    def __init__(self, command: list[str]) -> None:
+    Args:
+        command: compose, with its files.
+        secrets: the folder with the keys file.
+        key: what the client sends.
+    """
+
+    def __init__(self, command: list[str], secrets: Path, key: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self._command = command
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        self.secrets = secrets
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}",
+            timeout=30,
+            headers={"authorization": f"Bearer {key}"},
+        )
 
     def __enter__(self) -> Self:
         """Clears away what an interrupted run left."""
@@ -68,6 +81,13 @@ class Deployment:
         fields: dict[str, Any] = answer.json()
         return fields
 
+    def await_status(self, status: int, path: str, headers: dict[str, str]) -> None:
+        """Asks until the answer has this status: keys are looked at once a second."""
+        deadline = time.monotonic() + KEYS_LIMIT_S
+        while (found := self.client.get(path, headers=headers).status_code) != status:
+            assert time.monotonic() < deadline, f"expected {status}, got {found}"
+            time.sleep(0.1)
+
     def _is_ready(self) -> bool:
         try:
             return self.client.get("/health/ready").status_code == 200
@@ -75,4 +95,5 @@ class Deployment:
             return False
 
     def _compose(self, *arguments: str) -> None:
-        engine.run(*self._command, *arguments, limit_s=180, SLIMVEC_PORT=str(self.port))
+        variables = {"SLIMVEC_PORT": str(self.port), "KEYS_DIR": str(self.secrets)}
+        engine.run(*self._command, *arguments, limit_s=180, **variables)

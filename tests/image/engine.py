@@ -111,6 +111,22 @@ def torch_index(settings: dict[str, str], scratch: Path) -> str | None:
     return page.parents[1].as_uri()
 
 
+def keys_command(image: str, secrets: Path, *arguments: str) -> tuple[str, ...]:
+    """`slimvec keys`, in a container that has the folder and no network."""
+    mount = f"--volume={secrets}:/keys"
+    options = ("--rm", "--network=none", "--no-healthcheck", f"--user={os.geteuid()}", mount)
+    return ("podman", "run", *options, image, "keys", *arguments, "--keys-file=/keys/keys.json")
+
+
+def add_key(image: str, secrets: Path) -> str:
+    """A key to everything, made as docs/container.md has it."""
+    secrets.mkdir(exist_ok=True)
+    key = run(*keys_command(image, secrets, "add", "--scope=admin")).strip()
+    secrets.chmod(0o755)
+    (secrets / "keys.json").chmod(0o644)
+    return key
+
+
 def compose_command(scratch: Path) -> list[str]:
     """podman-compose, from PATH or put into an environment of its own."""
     program = shutil.which("podman-compose")

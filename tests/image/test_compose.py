@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import numpy as np
 import pytest
 
@@ -18,6 +19,27 @@ def test_a_new_volume_starts_with_the_demo_model(deployment: Deployment) -> None
     owner = "import os; print(os.stat('/models').st_uid, os.listdir('/models'))"
     assert deployment.client.get(f"/models/{MODEL}").json()["model"] == MODEL
     assert deployment.python(owner) == f"10001 ['{MODEL}']"
+
+
+def test_without_a_key_only_the_probes_answer(deployment: Deployment) -> None:
+    with httpx.Client(base_url=deployment.client.base_url) as stranger:
+        body = {"hidden_states": HIDDEN_STATES[:1]}
+        assert stranger.get("/health/ready").status_code == 200
+        assert stranger.get("/models").status_code == 401
+        assert stranger.post("/reduce", json=body).status_code == 401
+        assert stranger.get("/health/live", headers={"host": "evil.example"}).status_code == 421
+    assert deployment.client.post("/reduce", json=body).status_code == 200
+
+
+def test_a_key_counts_while_it_is_in_the_folder_without_a_restart(
+    image: str, deployment: Deployment
+) -> None:
+    key = engine.add_key(image, deployment.secrets)
+    proof = {"authorization": f"Bearer {key}"}
+    deployment.await_status(200, "/models", proof)
+    revoke = ("revoke", key.split("_")[1])
+    engine.run(*engine.keys_command(image, deployment.secrets, *revoke))
+    deployment.await_status(401, "/models", proof)
 
 
 def test_reduce_answers_from_the_container(deployment: Deployment) -> None:

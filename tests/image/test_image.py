@@ -42,6 +42,13 @@ def test_the_server_is_started_without_a_shell_as_a_numbered_user(
     assert (list(config["ExposedPorts"]), list(config["Volumes"])) == (["8000/tcp"], ["/models"])
 
 
+def test_a_container_without_keys_refuses_to_start_and_says_how_to_make_one(image: str) -> None:
+    options = ("--rm", "--network=none", "--no-healthcheck", "--env=SLIMVEC_DEVICE=cpu")
+    with pytest.raises(AssertionError, match="exited 2") as refused:
+        engine.run("podman", "run", *options, image, limit_s=120)
+    assert "so API keys are required: make one with slimvec keys add" in str(refused.value)
+
+
 def test_the_health_check_is_in_the_image_and_needs_no_shell(inspected: dict[str, Any]) -> None:
     assert inspected["Healthcheck"]["Test"][:4] == ["CMD", "/venv/bin/python", "-I", "-c"]
 

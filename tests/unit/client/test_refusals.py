@@ -28,6 +28,12 @@ RAISED: list[SlimvecError] = [
     errors.OutcomeUnknown("outcome_unknown", "p"),
     errors.StorageFull("storage_full", "q"),
     SlimvecError("internal", "r"),
+    errors.Unauthorized("api_key_missing", "s"),
+    errors.Forbidden("insufficient_scope", "t"),
+    errors.Misdirected("host_not_allowed", "u"),
+    errors.TooSlow("body_too_slow", "v"),
+    errors.Unimplemented("not_offered", "w"),
+    errors.UpstreamFailed("upstream_failed", "x"),
 ]
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from bisect import bisect_left
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from pythonjsonlogger.json import JsonFormatter
 
@@ -16,15 +20,16 @@ _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"m
 
 
 class Metrics:
-    """The service's own counters, in a registry of their own (no process-wide state)."""
+    """The service's own counters, in a registry of their own (no process-wide state).
+
+    What every request counts is counted in plain numbers, by the event loop's thread alone: a
+    counter of the registry takes a lock, and costs as much as a small answer's head.
+    """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self.refusals = Counter(
             "slimvec_refusals", "Requests refused, by code", ["code"], registry=self._registry
-        )
-        self.rows = Counter(
-            "slimvec_rows", "Rows reduced or trained on", ["model", "verb"], registry=self._registry
         )
         self.records = Counter(
             "slimvec_stream_records",
@@ -38,33 +43,49 @@ class Metrics:
             ["model"],
             registry=self._registry,
         )
-        self._requests = Counter(
-            "slimvec_requests", "Requests answered, by status", ["status"], registry=self._registry
-        )
-        self._answered: dict[
-            int, Counter
-        ] = {}  # looked up once each: labels() costs as much as inc
-        self._seconds = Histogram(
-            "slimvec_request_seconds",
-            "Time from headers to answer",
-            buckets=_BUCKETS_S,
-            registry=self._registry,
-        )
+        self._rows: Tally[tuple[str, str]] = Tally()
+        self._answered: Tally[int] = Tally()
+        self._by_bucket = [0] * (len(_BUCKETS_S) + 1)
+        self._seconds = 0.0
+        self.watch(self._counted)
 
     def watch(self, tell: Callable[[], Iterable[Metric]]) -> None:
         """Show also what others count themselves; they are asked at each look."""
         self._registry.register(_Told(tell))
 
+    def add_rows(self, model: str, verb: Literal["reduce", "train"], number: int) -> None:
+        """Count rows that were reduced or trained on."""
+        self._rows[model, verb] += number
+
     def observe(self, status: int, elapsed_s: float) -> None:
         """Count one answered request."""
-        if (answered := self._answered.get(status)) is None:
-            answered = self._answered[status] = self._requests.labels(str(status))
-        answered.inc()
-        self._seconds.observe(elapsed_s)
+        self._answered[status] += 1
+        self._by_bucket[bisect_left(_BUCKETS_S, elapsed_s)] += 1
+        self._seconds += elapsed_s
 
     def render(self) -> bytes:
         """Prometheus' text format."""
         return generate_latest(self._registry)
+
+    def _counted(self) -> Iterable[Metric]:
+        rows = CounterMetricFamily(
+            "slimvec_rows", "Rows reduced or trained on", labels=["model", "verb"]
+        )
+        for (model, verb), number in sorted(self._rows.items()):
+            rows.add_metric([model, verb], number)
+        requests = CounterMetricFamily(
+            "slimvec_requests", "Requests answered, by status", labels=["status"]
+        )
+        for status, number in sorted(self._answered.items()):
+            requests.add_metric([str(status)], number)
+        bounds = [*map(str, _BUCKETS_S), "+Inf"]
+        seconds = HistogramMetricFamily(
+            "slimvec_request_seconds",
+            "Time from headers to answer",
+            buckets=list(zip(bounds, accumulate(self._by_bucket), strict=True)),
+            sum_value=self._seconds,
+        )
+        return rows, requests, seconds
 
 
 class _Told(Collector):

@@ -1,11 +1,11 @@
-"""The ASGI vocabulary, a reader of request bodies and a writer of answers."""
+"""The ASGI vocabulary and a reader of request heads and bodies; `api/answer.py` writes."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from app.api.answer import Answer as Answer
 from app.codecs import Buffer
 from app.errors import Malformed, SlimvecError, TooLarge, UnsupportedMediaType
 
@@ -15,6 +15,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_HEADERS = "headers_by_name"
+
 
 class ClientGone(SlimvecError):
     """The client hung up before its request was whole; there is nobody to answer."""
@@ -23,21 +25,18 @@ class ClientGone(SlimvecError):
         super().__init__("client_gone", "the client closed the connection")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer: what a hot route returns."""
-
-    body: bytes
-    headers: Mapping[str, str]
-    status: int = 200
+def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
+    """The headers by (lower-case) name, the first one of each; looked through once a request."""
+    found: Mapping[bytes, bytes] | None = scope.get(_HEADERS)
+    if found is None:
+        found = scope[_HEADERS] = dict(reversed(scope["headers"]))
+    return found
 
 
 def header(scope: Scope, name: bytes) -> str | None:
     """The first header of that (lower-case) name."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return str(value.decode("latin-1"))
-    return None
+    value = headers_of(scope).get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 def single_header(scope: Scope, name: bytes) -> str | None:
@@ -62,6 +61,15 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> Buffer:
         ClientGone: the client hung up.
     """
     refuse_encoding(scope)
+    return await read_encoded(scope, receive, max_bytes)
+
+
+async def read_encoded(scope: Scope, receive: Receive, max_bytes: int, *, lead: int = 0) -> Buffer:
+    """The whole body in whatever Content-Encoding it has; raises otherwise as `read_body`.
+
+    `lead` bytes are left free before a body that comes in parts, so that what lies behind as many
+    less than a multiple of the alignment is aligned in memory.
+    """
     if declared_bytes(scope) > max_bytes:
         raise _too_large(max_bytes)
     first = await receive_message(receive)
@@ -70,12 +78,13 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> Buffer:
         raise _too_large(max_bytes)
     if not first.get("more_body"):
         return body
-    return await _read_rest(scope, receive, bytearray(body), max_bytes)
+    whole = await _read_rest(scope, receive, bytearray(lead) + body, max_bytes + lead)
+    return memoryview(whole)[lead:] if lead else whole
 
 
 def declared_bytes(scope: Scope) -> int:
     """The Content-Length; 0 where there is none (a chunked body is counted as it comes)."""
-    return int(header(scope, b"content-length") or 0)
+    return int(headers_of(scope).get(b"content-length", 0))
 
 
 def refuse_encoding(scope: Scope) -> None:
@@ -101,14 +110,6 @@ async def _read_rest(scope: Scope, receive: Receive, body: bytearray, max_bytes:
         scope["ticket"].cover(len(body))
         more = message.get("more_body", False)
     return body
-
-
-async def send_answer(send: Send, answer: Answer) -> None:
-    """Write an answer, with its length."""
-    headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
-    headers.append((b"content-length", str(len(answer.body)).encode()))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
 
 
 async def receive_message(receive: Receive) -> Message:

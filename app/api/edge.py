@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
-from app.api.asgi import Answer, Receive, Scope
+from app.api.answer import Answer, Headers
+from app.api.asgi import Receive, Scope
 from app.api.gate import Gate
+from app.api.inference.inference import Inference
+from app.api.negotiation import JSON
 from app.api.streams.open import OpenStreams
-from app.codecs import Body
+from app.codecs import Body, BodySchema, Buffer, Codec
 from app.errors import Malformed, Unacceptable
-from app.service import Service
+from app.service import Service, make_key
 from app.settings import Settings
 from app.telemetry import Metrics
-from app.types import FloatArray, Stamp
+from app.types import FloatArray, Key, Stamp, TrainStep
+
+# What takes about a millisecond: a hop to another thread is worth it for more.
+_INLINE_JSON_BYTES = 1 << 20
+_INLINE_BINARY_BYTES = 4 << 20
+_INLINE_HASHED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +34,27 @@ class Edge:
     service: Service
     settings: Settings
     metrics: Metrics
-    gate: Gate = field(default_factory=Gate)
+    gate: Gate
     streams: OpenStreams = field(default_factory=OpenStreams)
+    inference: Inference = field(default_factory=Inference)
 
 
 # A route whose body is raw bytes: it is called without any framework in between.
 RawRoute: TypeAlias = Callable[[Edge, str, Scope, Receive], Awaitable[Answer]]
 
 
-def stamp_headers(stamp: Stamp) -> dict[str, str]:
-    """The headers that say which weights made an answer."""
-    return {
-        "model-name": stamp.model,
-        "model-version": str(stamp.version),
-        "model-digest": stamp.digest,
-    }
+# A version answers many requests, most of them in one media type.
+@lru_cache(maxsize=256)
+def stamp_headers(media_type: str, stamp: Stamp) -> Headers:
+    """The headers that say what an answer is and which weights made it."""
+    return Headers(
+        {
+            "content-type": media_type,
+            "model-name": stamp.model,
+            "model-version": str(stamp.version),
+            "model-digest": stamp.digest,
+        }
+    )
 
 
 def query_options(scope: Scope, allowed: frozenset[str]) -> dict[str, Any]:
@@ -57,6 +72,29 @@ def query_options(scope: Scope, allowed: frozenset[str]) -> dict[str, Any]:
         names = ", ".join(sorted(allowed)) or "none"
         raise Unacceptable("unknown_field", f"expected only these query parameters: {names}")
     return options
+
+
+async def decode(edge: Edge, reader: Codec, body: Buffer, schema: BodySchema) -> Body:
+    """The arrays and options of a body; beside the event loop where that takes long."""
+    if is_long_to_decode(body, is_json=reader.media_type == JSON):
+        return await edge.service.aside(partial(reader.decode, body, schema))
+    return reader.decode(body, schema)
+
+
+def is_long_to_decode(body: Buffer, *, is_json: bool) -> bool:
+    """Whether decoding takes so long that it is done beside the event loop."""
+    return len(body) > (_INLINE_JSON_BYTES if is_json else _INLINE_BINARY_BYTES)
+
+
+async def key_of(edge: Edge, scope: Scope, text: str, step: TrainStep) -> Key:
+    """The Idempotency-Key of a step, hashed beside the event loop where that takes long.
+
+    Raises:
+        Malformed: `bad_idempotency_key`.
+    """
+    make = partial(make_key, text, scope.get("sender", ""), step)
+    is_long = step.batch.hidden_states.nbytes > _INLINE_HASHED_BYTES
+    return await edge.service.aside(make) if is_long else make()
 
 
 def hidden_states_of(body: Body) -> FloatArray:

@@ -7,8 +7,11 @@ answer alike. Streams, which answer while they read, and WebSockets go this way 
 
 from __future__ import annotations
 
-from app.api.asgi import App, Receive, Scope, Send, send_answer
+from app.api.asgi import App, Receive, Scope, Send
 from app.api.edge import Edge, RawRoute
+from app.api.inference.routes import find_infer
+from app.api.openai.embeddings import Embeddings
+from app.api.openai.routes import PATHS as EMBEDDINGS
 from app.api.routes.reduce import reduce
 from app.api.routes.train import train_step
 from app.api.streams.http import train_stream
@@ -20,7 +23,7 @@ _STREAM = "train-stream"
 
 
 class HotPaths:
-    """Answers POSTs to the hot verbs and streams; leaves everything else to the app behind.
+    """Finds the hot verbs; answers streams; leaves everything else to the app behind.
 
     Args:
         app: the framework.
@@ -31,14 +34,25 @@ class HotPaths:
         self._app = app
         self._edge = edge
         self._default = edge.settings.default_model
+        self._short = {f"/{verb}": (route, self._default) for verb, route in VERBS.items()}
+        embeddings = Embeddings(edge.settings).answer
+        self._short |= dict.fromkeys(EMBEDDINGS, (embeddings, self._default))
+
+    def find(self, scope: Scope) -> tuple[RawRoute, str] | None:
+        """The route that makes the whole answer to this request, and the model that it is about."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return None
+        path = scope["path"]
+        if (short := self._short.get(path)) is not None:
+            return short
+        verb, model = self._split(path)
+        route = VERBS.get(verb)
+        return find_infer(path) if route is None else (route, model)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a hot verb here, or pass the request on."""
+        """Answer a stream here, or pass the request on."""
         if scope["type"] == "http" and scope["method"] == "POST":
             verb, model = self._split(scope["path"])
-            if (route := VERBS.get(verb)) is not None:
-                await send_answer(send, await route(self._edge, model, scope, receive))
-                return
             if verb == _STREAM:
                 await train_stream(self._edge, model, scope, receive, send)
                 return

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from app.api.asgi import Scope, header
+from functools import lru_cache
+
+from app.api.asgi import Scope, headers_of
 from app.codecs import CODECS, Codec
 from app.errors import NotAcceptable, UnsupportedMediaType
 
 JSON = "application/json"
 SAFETENSORS = "application/x-safetensors"
+
+
+_REMEMBERED_BYTES = 256
 
 
 def choose_reader(scope: Scope, accepted: frozenset[str]) -> Codec:
@@ -25,13 +30,10 @@ def choose_media_type(scope: Scope, accepted: frozenset[str]) -> str:
     Raises:
         UnsupportedMediaType: none of `accepted`, or no Content-Type at all.
     """
-    media_type = _essence(header(scope, b"content-type") or "")
-    if media_type not in accepted:
-        raise UnsupportedMediaType(
-            "unsupported_media_type",
-            f"expected Content-Type to be one of {', '.join(sorted(accepted))}",
-        )
-    return media_type
+    content_type = headers_of(scope).get(b"content-type", b"")
+    if len(content_type) > _REMEMBERED_BYTES:
+        return _essence(content_type, accepted)
+    return _essence_once(content_type, accepted)
 
 
 def choose_writer(scope: Scope, reader: Codec) -> Codec:
@@ -42,25 +44,44 @@ def choose_writer(scope: Scope, reader: Codec) -> Codec:
     Raises:
         NotAcceptable: Accept names only types that nobody writes.
     """
-    accept = header(scope, b"accept")
-    if accept is None or accept == "*/*":
+    accept = headers_of(scope).get(b"accept", b"*/*")
+    if accept == b"*/*":
         return reader
-    for media_type in _by_quality(accept):
-        if media_type in ("*/*", "application/*", reader.media_type):
-            return reader
+    media_type = reader.media_type
+    if len(accept) > _REMEMBERED_BYTES:
+        return CODECS[_preferred(accept, media_type)]
+    return CODECS[_preferred_once(accept, media_type)]
+
+
+def _essence(content_type: bytes, accepted: frozenset[str]) -> str:
+    """A media type without its parameters, in lower case."""
+    media_type = content_type.decode("latin-1").partition(";")[0].strip().lower()
+    if media_type not in accepted:
+        raise UnsupportedMediaType(
+            "unsupported_media_type",
+            f"expected Content-Type to be one of {', '.join(sorted(accepted))}",
+        )
+    return media_type
+
+
+def _preferred(accept: bytes, in_kind: str) -> str:
+    for media_type in by_quality(accept.decode("latin-1")):
+        if media_type in ("*/*", "application/*", in_kind):
+            return in_kind
         if media_type in CODECS:
-            return CODECS[media_type]
+            return media_type
     raise NotAcceptable(
         "not_acceptable", f"expected Accept to allow one of {', '.join(CODECS)}, or */*"
     )
 
 
-def _essence(value: str) -> str:
-    """A media type without its parameters, in lower case."""
-    return value.partition(";")[0].strip().lower()
+# Clients send the same few headers with every request; long ones are nobody's habit.
+_essence_once = lru_cache(maxsize=256)(_essence)
+_preferred_once = lru_cache(maxsize=256)(_preferred)
 
 
-def _by_quality(accept: str) -> list[str]:
+def by_quality(accept: str) -> list[str]:
+    """What an Accept or Accept-Encoding allows, in lower case, the most wanted first."""
     ranked = []
     for item in accept.split(","):
         media_type, *parameters = (part.strip().lower() for part in item.split(";"))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import uvicorn
 
 from app.api.asgi import App
+from app.api.protocol.http import BoundedHttp
+from app.api.protocol.limits import Limits
+from app.api.protocol.short import ShortHttp
 from app.api.streams.protocol import BoundedWebSocket
 from app.errors import StartupError
 from app.service import Service
@@ -20,6 +26,9 @@ from app.settings import Settings
 
 _READY_POLL_S = 0.02
 _PING_S = 20.0
+_OTHER_DESCRIPTORS = 128  # files, threads' pipes, the models' journals
+
+log = logging.getLogger("slimvec.server")
 
 
 class Server(uvicorn.Server):
@@ -38,18 +47,21 @@ class Server(uvicorn.Server):
     def __init__(
         self, app: App, service: Service, settings: Settings, announce: Callable[[str], None]
     ) -> None:
+        protocol = ShortHttp if settings.short_cycle else BoundedHttp
+        limits = Limits.of(settings, max_connections=_descriptors_for(settings.max_connections))
         super().__init__(
             uvicorn.Config(
                 app,
                 host=settings.host,
                 port=settings.port,
-                http="httptools",
-                ws=BoundedWebSocket,
+                http=partial(protocol, limits, service.admission),  # type: ignore[arg-type] # called as the class is
+                ws=partial(BoundedWebSocket, service.admission),  # type: ignore[arg-type] # likewise
                 ws_max_size=max(settings.max_json_body_bytes, settings.max_binary_body_bytes),
                 ws_per_message_deflate=False,  # a small message could become a very large one
                 ws_ping_interval=_PING_S,
                 ws_ping_timeout=None,  # a sender that is held back has its pongs held back, too
                 lifespan="on",
+                backlog=limits.max_connections,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -101,6 +113,27 @@ class Server(uvicorn.Server):
         if self._service.phase == "ready":
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             self._announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+def _descriptors_for(connections: int) -> int:
+    """How many connections there may be: as many as asked for, or as the process may open.
+
+    Where the limit of descriptors can be raised, it is.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_DESCRIPTORS
+    if soft == resource.RLIM_INFINITY:
+        return connections
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < wanted:
+        log.warning(
+            "max_connections: %d of the process's %d descriptors are left for them",
+            soft - _OTHER_DESCRIPTORS,
+            soft,
+        )
+    return min(connections, max(1, soft - _OTHER_DESCRIPTORS))
 
 
 def _listen(host: str, port: int) -> socket.socket:

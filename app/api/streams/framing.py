@@ -18,6 +18,10 @@ _LENGTH = Struct("<I")
 class Framing(Protocol):
     """A byte stream cut into records."""
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that wait for the rest of their record."""
+
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The records that this chunk completes; to be exhausted before the next chunk.
 
@@ -44,6 +48,11 @@ class Lines:
         self._max_bytes = max_bytes
         self._buffer = bytearray()
         self._searched = 0
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that wait for the rest of their record."""
+        return len(self._buffer)
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The lines that this chunk completes."""
@@ -82,6 +91,11 @@ class Frames:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._buffer = bytearray()
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that wait for the rest of their record."""
+        return len(self._buffer)
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The records that this chunk completes."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 from app.api.asgi import (
     ClientGone,
@@ -27,8 +26,6 @@ FRAMES = "application/x-slimvec-frames"
 READS = frozenset({NDJSON, FRAMES})
 
 _MAX_UNREAD_REFUSALS = 256
-_LINGER_S = 1.0
-_LINGER_BYTES = 16 << 20
 
 
 async def train_stream(edge: Edge, model: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,9 +50,7 @@ async def train_stream(edge: Edge, model: str, scope: Scope, receive: Receive, s
     stream = Stream(edge, scope, options, answers)
     writing = asyncio.create_task(answers.write(send))
     try:
-        await stream.run(_records(receive, framing, reader))
-        if stream.ending is not None:
-            await _let_finish(receive)
+        await stream.run(_records(scope, receive, framing, reader, stream))
         answers.close()
         await writing
     finally:
@@ -65,31 +60,24 @@ async def train_stream(edge: Edge, model: str, scope: Scope, receive: Receive, s
 
 
 async def _records(
-    receive: Receive, framing: Framing, reader: RecordReader
+    scope: Scope, receive: Receive, framing: Framing, reader: RecordReader, stream: Stream
 ) -> AsyncIterator[RawRecord]:
+    connection = scope.get("connection")  # of our own protocol; another server has none
     more = True
     while more:
         message = await receive_message(receive)
+        if connection is not None:
+            connection.hold()
+        has_ended = False
         for body in framing.feed(message.get("body", b"")):
+            has_ended = True
             yield RawRecord(body, reader)
+        await stream.hold(framing.num_bytes)
+        if connection is not None:
+            connection.note_records(has_ended=has_ended, has_begun=framing.num_bytes > 0)
         more = message.get("more_body", False)
     for body in framing.end():
         yield RawRecord(body, reader)
-
-
-async def _let_finish(receive: Receive) -> None:
-    """Take what the sender is still sending, for a moment, until it has read the last line.
-
-    Closing a connection while bytes arrive throws away what the other side has not read yet.
-    """
-    num_bytes = 0
-    with suppress(TimeoutError, ClientGone):
-        async with asyncio.timeout(_LINGER_S):
-            more = True
-            while more and num_bytes < _LINGER_BYTES:
-                message = await receive_message(receive)
-                num_bytes += len(message.get("body", b""))
-                more = message.get("more_body", False)
 
 
 class NdjsonAnswers:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from app.api.edge import is_long_to_decode
 from app.api.negotiation import JSON
 from app.api.routes.train import OPTIONS, step_of, step_schema
 from app.codecs import CODECS, REQUEST_LIMITS, Buffer
@@ -44,6 +45,11 @@ class RawRecord:
     body: Buffer
     reader: RecordReader
 
+    @property
+    def is_long(self) -> bool:
+        """Whether reading it takes so long that it is done beside the event loop."""
+        return is_long_to_decode(self.body, is_json=isinstance(self.reader, JsonReader))
+
     def read(self) -> Record:
         """The step and its key; see `RecordReader`."""
         return self.reader(self.body)
@@ -57,7 +63,7 @@ class JsonReader:
     """
 
     def __init__(self, limits: Settings) -> None:
-        self._schema = step_schema(limits, beside=OPTIONS | {_KEY})
+        self._schema = step_schema(limits.max_rows, OPTIONS | {_KEY})
 
     def __call__(self, body: Buffer) -> Record:
         """The record."""
@@ -79,7 +85,7 @@ class SafetensorsReader:
     """
 
     def __init__(self, limits: Settings, query: Mapping[str, str]) -> None:
-        self._schema = step_schema(limits)
+        self._schema = step_schema(limits.max_rows)
         self._query = query
 
     def __call__(self, body: Buffer) -> Record:

@@ -21,12 +21,12 @@ import orjson
 
 from app.api.asgi import ClientGone, Scope
 from app.api.context import refuse
-from app.api.edge import Edge
+from app.api.edge import Edge, key_of
 from app.api.errors import kind_of
 from app.api.streams.records import RawRecord, Record
 from app.api.streams.window import Window
 from app.errors import QueueFull, SlimvecError
-from app.service import Line, make_key
+from app.service import Line, Ticket
 from app.types import StepAnswer, StepResult
 
 OnError: TypeAlias = Literal["stop", "skip"]
@@ -88,6 +88,8 @@ class Stream:
         self._answers = answers
         self._line = Line() if options.on_error == "stop" else None
         self._window = Window()
+        self._ticket: Ticket = scope["ticket"]
+        self._ticket.hold(0)  # whatever the whole body is declared to have: records pass one by one
         self._taken: asyncio.Queue[_Taken | None] = asyncio.Queue()
         self._num_taken = 0
         self._newest: StepAnswer | None = None
@@ -104,10 +106,26 @@ class Stream:
 
     # Reading
 
+    async def hold(self, num_bytes: int) -> None:
+        """Wait until there is room in memory for more bytes than those in the window.
+
+        Raises:
+            QueueFull: `overloaded`, and nothing of this stream is on its way that would make room.
+        """
+        while True:
+            try:
+                self._ticket.hold(self._window.num_bytes + num_bytes)
+                return
+            except QueueFull:
+                if self._window.is_empty:
+                    raise
+                await self._window.change()
+
     async def _read(self, records: AsyncIterator[RawRecord]) -> None:
         try:
             async with self._edge.streams.reading():
                 async for raw in records:
+                    await self.hold(len(raw.body))
                     if not await self._take(raw):
                         return
                     await self._window.room()
@@ -122,7 +140,8 @@ class Stream:
         """Queue a record; whether another one may follow."""
         outcome: asyncio.Future[StepResult] | Exception
         try:
-            outcome = await self._begin(raw.read())
+            record = await self._edge.service.aside(raw.read) if raw.is_long else raw.read()
+            outcome = await self._begin(record)
         except Exception as error:  # the settling task answers it, in its turn
             outcome = error
         self._num_taken += 1
@@ -134,7 +153,8 @@ class Stream:
         """Queue a step for the trainer as soon as its queue has room."""
         key = None
         if record.key is not None:
-            key = make_key(record.key, self._scope.get("sender", ""), record.step)
+            key = await key_of(self._edge, self._scope, record.key, record.step)
+        await self._edge.service.steps.look(self._options.model, record.step)
         join = self._edge.service.steps.join
         while True:
             try:
@@ -164,6 +184,7 @@ class Stream:
                     reading.cancel()
             await self._acknowledge(taken.number)
             self._window.leave(taken.num_bytes)
+            self._ticket.hold(self._window.num_bytes)
         if self.ending is not None:
             await self._refuse(self._num_taken + 1, self.ending)
 
@@ -171,7 +192,7 @@ class Stream:
         self._newest = result.answer
         self._count("replayed" if result.is_replayed else "applied")
         if not result.is_replayed:
-            self._edge.metrics.rows.labels(self._options.model, "train").inc(result.answer.rows)
+            self._edge.metrics.add_rows(self._options.model, "train", result.answer.rows)
 
     async def _acknowledge(self, number: int) -> None:
         fields = {name: getattr(self._newest, name, None) for name in _ACK_FIELDS}

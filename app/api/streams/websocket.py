@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
-from app.api.asgi import Receive, Scope, Send
+from app.api.asgi import Message, Receive, Scope, Send
 from app.api.edge import Edge
 from app.api.errors import kind_of
 from app.api.streams.framing import too_large
 from app.api.streams.options import BINARY, stream_options
 from app.api.streams.records import JsonReader, RawRecord, SafetensorsReader
 from app.api.streams.stream import Stream
-from app.errors import Forbidden, SlimvecError
+from app.errors import SlimvecError, TooSlow
 from app.settings import Settings
 
 _POLICY, _TOO_BIG, _INTERNAL, _RESTARTING = 1008, 1009, 1011, 1012
@@ -25,7 +26,6 @@ async def train_websocket(
     A sender that does not read its answers is not read either. It waits for its last answer before
     it closes: closing ends both directions at once.
     """
-    _refuse_foreign_page(scope)
     options, query = stream_options(scope, model, BINARY)
     edge.service.live(model)
     await receive()  # the wish to connect
@@ -75,7 +75,7 @@ class MessageAnswers:
 async def _records(
     receive: Receive, read_json: JsonReader, read_binary: SafetensorsReader, limits: Settings
 ) -> AsyncIterator[RawRecord]:
-    while (message := await receive())["type"] != "websocket.disconnect":
+    while (message := await _next(receive, limits))["type"] != "websocket.disconnect":
         if (text := message.get("text")) is None:
             body = message["bytes"]
             if len(body) > limits.max_binary_body_bytes:
@@ -88,6 +88,22 @@ async def _records(
             yield RawRecord(body, read_json)
 
 
+async def _next(receive: Receive, limits: Settings) -> Message:
+    """The next whole message.
+
+    Raises:
+        TooSlow: none came, or not the whole of one, for as long as a connection may be idle.
+    """
+    try:
+        async with asyncio.timeout(limits.keep_alive_s):
+            return await receive()
+    except TimeoutError:
+        raise TooSlow(
+            "stream_idle",
+            f"expected a record within {limits.keep_alive_s:g} s; connect again and send it",
+        ) from None
+
+
 def _close_code(ending: Exception) -> int:
     status = kind_of(ending).status if isinstance(ending, SlimvecError) else 500
     if isinstance(ending, SlimvecError) and ending.code == "draining":
@@ -95,18 +111,3 @@ def _close_code(ending: Exception) -> int:
     if status == 413:
         return _TOO_BIG
     return _INTERNAL if status >= 500 else _POLICY
-
-
-def _refuse_foreign_page(scope: Scope) -> None:
-    """Refuse a page of another origin: a browser asks nobody before it opens a WebSocket.
-
-    Raises:
-        Forbidden: `origin_not_allowed`.
-    """
-    headers = dict(scope["headers"])
-    origin = headers.get(b"origin")
-    if origin is not None and origin.partition(b"://")[2] != headers.get(b"host"):
-        raise Forbidden(
-            "origin_not_allowed",
-            "expected a WebSocket from a page of this server, or from a program; got another page",
-        )

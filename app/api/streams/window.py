@@ -14,27 +14,35 @@ class Window:
 
     While there is no room nothing is read, so that a sender that never pauses is held back by its
     own socket.
+
+    Attributes:
+        num_bytes: of the records that are in it.
     """
 
     def __init__(self) -> None:
+        self.num_bytes = 0
         self._num_records = 0
-        self._num_bytes = 0
         self._left = asyncio.Event()
 
     async def room(self) -> None:
         """Wait until another record may be taken; the last one may pass the bound of bytes."""
-        while self._num_records >= _MAX_RECORDS or self._num_bytes >= _MAX_BYTES:
+        while self._num_records >= _MAX_RECORDS or self.num_bytes >= _MAX_BYTES:
             await self.change()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every record is settled."""
+        return not self._num_records
 
     def enter(self, num_bytes: int) -> None:
         """Take a record."""
         self._num_records += 1
-        self._num_bytes += num_bytes
+        self.num_bytes += num_bytes
 
     def leave(self, num_bytes: int) -> None:
         """Settle a record."""
         self._num_records -= 1
-        self._num_bytes -= num_bytes
+        self.num_bytes -= num_bytes
         self._left.set()
 
     async def change(self) -> None:

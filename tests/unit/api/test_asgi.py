@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.api.asgi import ClientGone, Message, read_body, single_header
+from app.api.asgi import ClientGone, Message, header, read_body, single_header
 from app.codecs import Buffer
 from app.engine import Admission
 from app.errors import Malformed, SlimvecError, TooLarge, UnsupportedMediaType
@@ -54,6 +54,11 @@ def test_a_body_is_refused_as_soon_as_it_is_known_to_be_unusable(
 ) -> None:
     with pytest.raises(refusal):
         read(chunks, **headers)
+
+
+def test_of_a_header_given_twice_the_first_one_counts() -> None:
+    twice = {"headers": [(b"accept", b"a"), (b"x", b"y"), (b"accept", b"b")]}
+    assert (header(twice, b"accept"), header(twice, b"x"), header(twice, b"z")) == ("a", "y", None)
 
 
 def test_identity_is_no_encoding() -> None:

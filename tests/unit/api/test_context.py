@@ -9,6 +9,7 @@ import pytest
 from app.api.asgi import Message, Receive, Scope, Send
 from app.api.context import RequestContext
 from app.api.edge import Edge
+from app.api.gate import Gate
 from app.engine import Engine, choose_device
 from app.errors import Unacceptable
 from app.service import Service
@@ -29,12 +30,14 @@ def answer_of(
     async def receive() -> Message:
         raise AssertionError("nothing here reads")
 
-    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    given = {"host": "localhost", **headers}
+    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
     scope = {"type": "http", "method": "GET", "path": "/x", "headers": pairs}
     settings = Settings()
     engine = Engine(choose_device("cpu"), settings)
     service = Service(engine, Repository(settings.models_dir), settings)
-    context = RequestContext(behind, Edge(service, settings, metrics or Metrics()))
+    edge = Edge(service, settings, metrics or Metrics(), Gate(settings))
+    context = RequestContext(behind, edge)
     asyncio.run(context(scope, receive, send))
     start, body = sent
     names = {name.decode(): value.decode() for name, value in start["headers"]}

@@ -26,6 +26,7 @@ def scope(**headers: str) -> dict[str, Any]:
         ("Application/JSON; charset=utf-8", JSON),
         ("application/x-npy", NPY),
         ("application/x-safetensors", SAFETENSORS),
+        (f"application/json; charset={'x' * 300}", JSON),
     ],
 )
 def test_the_content_type_chooses_the_reader(content_type: str, expected: str) -> None:
@@ -53,6 +54,7 @@ def test_a_route_may_read_less_than_there_are_codecs() -> None:
         ("application/json;q=0.5, application/x-npy", NPY),
         ("text/html, */*;q=0.1", NPY),
         ("application/x-safetensors", SAFETENSORS),
+        (f"text/{'x' * 300}, application/json", JSON),
     ],
 )
 def test_accept_chooses_the_writer_and_otherwise_the_answer_is_in_kind(

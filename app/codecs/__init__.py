@@ -1,7 +1,14 @@
 """Codecs: bytes to arrays and back, one file a media type, found by `CODECS[media_type]`."""
 
 from app.codecs.codec import CODECS, Body, BodySchema, Buffer, Codec, Encoding
-from app.codecs.digest import DIGEST_LENGTH, digest, short_digest, state_digest
+from app.codecs.digest import (
+    DIGEST_LENGTH,
+    STATE_DIGEST_FORM,
+    digest,
+    joined_digest,
+    short_digest,
+    state_digest,
+)
 from app.codecs.strict_json import parse_object
 from app.codecs.tensors import FILE_LIMITS, REQUEST_LIMITS, Limits, pack, unpack
 from app.registry import import_members
@@ -13,6 +20,7 @@ __all__ = [
     "DIGEST_LENGTH",
     "FILE_LIMITS",
     "REQUEST_LIMITS",
+    "STATE_DIGEST_FORM",
     "Body",
     "BodySchema",
     "Buffer",
@@ -20,6 +28,7 @@ __all__ = [
     "Encoding",
     "Limits",
     "digest",
+    "joined_digest",
     "pack",
     "parse_object",
     "short_digest",

@@ -12,19 +12,26 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 Encoding: TypeAlias = Literal["float", "base64"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BodySchema:
-    """What one route accepts.
+    """What one route accepts; made once a route, so one is another only if it is the same.
 
     Args:
         arrays: fields that hold arrays (`hidden_states`, `targets`, …).
         options: the other fields; their plain JSON values are passed on undigested.
         max_rows: most rows of any array, a row being one vector along the last dimension.
+
+    Attributes:
+        fields: every name that a body may hold.
     """
 
     arrays: frozenset[str]
     options: frozenset[str]
     max_rows: int
+    fields: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", self.arrays | self.options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,28 +17,30 @@ from app.types import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class DType:
-    """A dtype: its `name` in JSON, in safetensors, and how its bytes are stored."""
+    """A dtype: its `name` in JSON, in safetensors, in the Open Inference Protocol; its bytes."""
 
     name: str
     safetensors: str
+    datatype: str
     stored: np.dtype[Any]
 
 
-FLOAT32 = DType("float32", "F32", np.dtype("<f4"))
-FLOAT16 = DType("float16", "F16", np.dtype("<f2"))
+FLOAT32 = DType("float32", "F32", "FP32", np.dtype("<f4"))
+FLOAT16 = DType("float16", "F16", "FP16", np.dtype("<f2"))
 # numpy has no bfloat16: its bits are the upper half of a float32's.
-BFLOAT16 = DType("bfloat16", "BF16", np.dtype("<u2"))
-FLOAT64 = DType("float64", "F64", np.dtype("<f8"))
+BFLOAT16 = DType("bfloat16", "BF16", "BF16", np.dtype("<u2"))
+FLOAT64 = DType("float64", "F64", "FP64", np.dtype("<f8"))
 _FLOATS = (FLOAT32, FLOAT16, BFLOAT16, FLOAT64)
 _OTHERS = (
-    DType("int64", "I64", np.dtype("<i8")),
-    DType("int32", "I32", np.dtype("<i4")),
-    DType("uint8", "U8", np.dtype("|u1")),
-    DType("bool", "BOOL", np.dtype("|b1")),
+    DType("int64", "I64", "INT64", np.dtype("<i8")),
+    DType("int32", "I32", "INT32", np.dtype("<i4")),
+    DType("uint8", "U8", "UINT8", np.dtype("|u1")),
+    DType("bool", "BOOL", "BOOL", np.dtype("|b1")),
 )
 
 FLOATS: Mapping[str, DType] = {dtype.name: dtype for dtype in _FLOATS}
 SAFETENSORS: Mapping[str, DType] = {dtype.safetensors: dtype for dtype in _FLOATS + _OTHERS}
+DATATYPES: Mapping[str, DType] = {dtype.datatype: dtype for dtype in _FLOATS}
 NUMPY: Mapping[np.dtype[Any], DType] = {
     dtype.stored: dtype for dtype in _FLOATS + _OTHERS if dtype is not BFLOAT16
 }
@@ -86,6 +88,8 @@ def to_float32(array: NDArray[Any], dtype: DType, *, pointer: str) -> FloatArray
         Unacceptable: `out_of_range`.
     """
     array = widen(array, dtype)
+    if dtype is not FLOAT64:
+        return array.astype(np.float32, copy=False)
     # A signalling NaN becomes a quiet one: worth no warning.
     with np.errstate(over="raise", invalid="ignore"):
         try:

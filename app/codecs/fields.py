@@ -14,13 +14,14 @@ def check_fields(names: Sequence[str], allowed: Collection[str], *, pointer: str
         Unacceptable: `unknown_field`.
         Malformed: `duplicate_key`.
     """
-    if not set(names) <= set(allowed):
+    found = set(names)
+    if not found.issubset(allowed):
         raise Unacceptable(
             "unknown_field",
             f"expected only the fields {', '.join(sorted(allowed))}; got another one; remove it",
             pointer=pointer,
         )
-    if len(set(names)) < len(names):
+    if len(found) < len(names):
         raise duplicate_key(pointer)
 
 

@@ -6,6 +6,7 @@ Source: numpy's `numpy.lib.format` (the format's versions 1.0, 2.0 and 3.0).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 from app.codecs.codec import CODECS, Body, BodySchema, Buffer, Encoding
@@ -68,14 +69,21 @@ def _read_header(body: Buffer) -> tuple[int, DType, Shape, Literal["C", "F"]]:
     length = int.from_bytes(start[version_at + 2 : header_at], "little")
     if length > min(_MAX_HEADER_BYTES, len(body) - header_at):
         raise _malformed()
-    header = _HEADER.fullmatch(bytes(body[header_at : header_at + length]))
+    dtype, shape, order = _understood(bytes(body[header_at : header_at + length]))
+    return header_at + length, dtype, shape, order
+
+
+# Batches come in a few shapes, again and again: a header is read once.
+@lru_cache(maxsize=64)
+def _understood(text: bytes) -> tuple[DType, Shape, Literal["C", "F"]]:
+    header = _HEADER.fullmatch(text)
     if header is None:
         raise _malformed()
     descr = (header["descr"] or b"").decode("latin-1")
     dtype = check_float(_SUPPORTED.get(descr), pointer=_POINTER)
     sizes = [int(size) for size in header["shape"].split(b",") if size.strip()]
     shape = check_dimensions(sizes, pointer=_POINTER)
-    return header_at + length, dtype, shape, "F" if header["fortran"] == b"True" else "C"
+    return dtype, shape, "F" if header["fortran"] == b"True" else "C"
 
 
 def _malformed() -> Unacceptable:

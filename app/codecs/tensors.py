@@ -27,8 +27,9 @@ from app.types import NamedArrays
 
 _METADATA = "__metadata__"
 _LENGTH = struct.Struct("<Q")
-_ALIGNMENT = 8
-_REMEMBERED_BYTES = 1024
+# What kernels want; the form itself asks for half of it.
+_ALIGNMENT = 16
+REMEMBERED_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,20 +65,22 @@ class _Header:
 def pack(arrays: NamedArrays, metadata: Mapping[str, str]) -> bytes:
     """A safetensors file; the same arrays and metadata always give the same bytes.
 
-    Tensors lie in the order of falling item size, then name, so that each is aligned.
+    Tensors lie in the order of falling item size, then name, so that each is aligned; the first
+    begins at a multiple of 16 bytes.
     """
     stored = {name: _stored(array) for name, array in arrays.items()}
     names = sorted(stored, key=lambda name: (-stored[name].itemsize, name))
     parts = tuple((name, stored[name].dtype, stored[name].shape) for name in names)
-    header = _written(parts, tuple(sorted(metadata.items())))
+    header = write_header(parts, tuple(sorted(metadata.items())))
     return b"".join((header, *(stored[name].data for name in names)))
 
 
 # Answers and batches come in a few shapes, again and again: a header is written and read once.
 @lru_cache(maxsize=256)
-def _written(
+def write_header(
     parts: tuple[tuple[str, np.dtype[Any], Shape], ...], metadata: tuple[tuple[str, str], ...]
 ) -> bytes:
+    """What stands before the values of these tensors, which follow in this order."""
     header: dict[str, Any] = {_METADATA: dict(metadata)} if metadata else {}
     end = 0
     for name, dtype, shape in parts:
@@ -89,12 +92,14 @@ def _written(
             "data_offsets": [begin, end],
         }
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % _ALIGNMENT)
+    text += b" " * (-(_LENGTH.size + len(text)) % _ALIGNMENT)
     return _LENGTH.pack(len(text)) + text
 
 
-def unpack(data: Buffer) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """The arrays and the metadata of a file of ours; float16 and bfloat16 become float32.
+def unpack(
+    data: Buffer, *, limits: Limits = FILE_LIMITS
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """The arrays and the metadata of a whole file; float16 and bfloat16 become float32.
 
     The arrays may be read-only views of `data`.
 
@@ -102,7 +107,7 @@ def unpack(data: Buffer) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         ArtifactInvalid: damaged, or not of this form.
     """
     try:
-        tensors, metadata = read_header(data, limits=FILE_LIMITS)
+        tensors, metadata = read_header(data, limits=limits)
     except SlimvecError as error:
         raise ArtifactInvalid(f"not a safetensors file that can be used: {error.detail}") from None
     arrays = {name: _values(data, tensor) for name, tensor in tensors.items()}
@@ -118,18 +123,29 @@ def read_header(data: Buffer, *, limits: Limits) -> tuple[Mapping[str, Tensor], 
         Unacceptable: `malformed_safetensors`, `unsupported_dtype`, the shape codes,
             `length_mismatch`.
     """
-    text = _header_text(data, limits)
-    header = (_read_once if len(text) <= _REMEMBERED_BYTES else _read)(text, limits)
-    if header.end != len(data):
+    return understand_header(header_text(data, limits), limits, len(data))
+
+
+def understand_header(
+    text: bytes, limits: Limits, num_bytes: int
+) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+    """What the header of a body of so many bytes says; see `read_header`."""
+    header = (_read_once if len(text) <= REMEMBERED_BYTES else _read)(text, limits)
+    if header.end != num_bytes:
         values_at = _LENGTH.size + len(text)
         raise Unacceptable(
             "length_mismatch",
-            f"expected {header.end - values_at} bytes of values, got {len(data) - values_at}",
+            f"expected {header.end - values_at} bytes of values, got {num_bytes - values_at}",
         )
     return header.tensors, header.metadata
 
 
-def _header_text(data: Buffer, limits: Limits) -> bytes:
+def header_text(data: Buffer, limits: Limits) -> bytes:
+    """The JSON of a header, not yet looked at.
+
+    Raises:
+        Unacceptable: `malformed_safetensors`.
+    """
     if len(data) < _LENGTH.size:
         raise _malformed("fewer than 8 bytes")
     (length,) = _LENGTH.unpack_from(data)

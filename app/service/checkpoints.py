@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from time import monotonic
+from weakref import WeakValueDictionary
 
 from app.engine import LiveModel
 from app.errors import NotFound, SlimvecError, StorageFull
@@ -37,7 +38,8 @@ class Checkpoints:
         self._dirty_since: dict[str, float] = {}
         self._retry_at: dict[str, float] = {}
         self._due = asyncio.Event()
-        self._writing: dict[str, asyncio.Lock] = {}
+        # Only while somebody has it: names come from outside, and need not be those of models.
+        self._writing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._in_work: set[asyncio.Task[int]] = set()
 
     def adopt(self, model: str, version: int) -> None:
@@ -140,7 +142,7 @@ class Checkpoints:
 
     def _is_due(self, live: LiveModel) -> bool:
         steps = live.snapshot.stamp.version - self._written.get(live.name, 0)
-        if not steps or live.training_stopped:
+        if not steps or live.training_stopped or live.is_closed:
             return False
         # Not all is told by `note_step`: whoever waited for a step may have gone before its end.
         since = self._dirty_since.setdefault(live.name, monotonic())

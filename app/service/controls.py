@@ -124,7 +124,7 @@ class Controls:
         return self._service.live(model)
 
     def _state_of(self, model: str, version: int) -> TrainerState:
-        return self._engine.state_of(self._service.models.read_version(model, version))
+        return self._engine.state_of(self._service.retained.read(model, version))
 
     async def _request(self, request: ChangeRequest, live: LiveModel) -> ControlAnswer:
         return await self._change(Job(request), live)

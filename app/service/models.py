@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
 from app.codecs import digest, short_digest
 from app.config import ModelConfig, parse_config
 from app.engine import Engine, LiveModel
-from app.errors import ArtifactInvalid, Conflict, NotFound, SlimvecError, Unavailable
+from app.errors import Conflict, NotFound, SlimvecError, Unavailable
 from app.exchange import ImportedLayer, read_state_dict
 from app.failpoints import reach
 from app.names import check_model_name
@@ -18,20 +17,10 @@ from app.service.checkpoints import Checkpoints
 from app.service.history import History, Moment
 from app.service.recovery import Recovered, Recovery
 from app.service.version_files import from_files, to_files
-from app.types import (
-    Checkpoint,
-    Journal,
-    Json,
-    ModelSummary,
-    NamedArrays,
-    Origin,
-    Store,
-    VersionDescription,
-)
+from app.types import Journal, ModelSummary, NamedArrays, Origin, Store
 
 log = logging.getLogger("slimvec.models")
 
-_NEAREST = 5
 _GROUP_S = 30.0  # the group in work is finished before its journal goes
 
 
@@ -48,6 +37,7 @@ class Models:
 
     Attributes:
         not_loaded: models of the repository that could not be loaded, and why.
+        unloaded: those that were taken out of memory on purpose.
     """
 
     def __init__(
@@ -68,18 +58,50 @@ class Models:
         self._is_writable = is_writable
         self._changing = Lock()
         self.not_loaded: dict[str, str] = {}
+        self.unloaded: set[str] = set()
+
+    @property
+    def absent(self) -> dict[str, str]:
+        """Every model of the repository that is not in memory, and why."""
+        return {**dict.fromkeys(sorted(self.unloaded), "unloaded"), **self.not_loaded}
 
     def load_all(self) -> None:
         """Bring every model of the repository to life; a damaged one is skipped with its reason."""
         for name in self._store.models():
-            try:
-                self._load(name)
-            except SlimvecError as error:
-                self.not_loaded[name] = _with_advice(error)
-                log.error("model not loaded: %s", error.detail, extra={"model": name})
-            except Exception as error:  # one bad folder does not stop the others
-                self.not_loaded[name] = "its files cannot be understood; see the log"
-                log.error("model not loaded", exc_info=error, extra={"model": name})
+            self._try_load(name)
+
+    def load(self, name: str) -> LiveModel:
+        """Bring one model of the repository to life, unless it is.
+
+        Raises:
+            NotFound: no such model.
+            Unavailable: `model_not_loaded`: it could not be loaded, and why.
+        """
+        with self._changing:
+            return self._ensure_loaded(name)
+
+    def unload(self, name: str) -> None:
+        """Finish what a model accepted, then take it out of memory; its folder stays."""
+        with self._changing:
+            self.unloaded.add(name)  # before it goes: nobody is to read that there is no such model
+            live = self._engine.models.pop(name)
+            live.close(timeout_s=_GROUP_S)
+            self._histories.pop(name).close()
+            self._checkpoints.forget(name)
+        log.info("model unloaded", extra={"model": name})
+
+    def install(self, name: str, config: ModelConfig, weights: NamedArrays | None) -> LiveModel:
+        """Create version 1 from a config, and weights if there are any; or load what is there.
+
+        Raises:
+            Unacceptable: not a model name; a config that cannot be built; weights of another one.
+            Unavailable: `model_not_loaded`: it is there, and could not be loaded.
+        """
+        with self._changing:
+            if check_model_name(name) in self._store.models():
+                return self._ensure_loaded(name)
+            self._write_first(name, config, weights, "initial" if weights is None else "import")
+            return self._load(name)
 
     def create(self, name: str, config: ModelConfig) -> LiveModel:
         """Create version 1 from a config: on disk first, then live.
@@ -152,7 +174,7 @@ class Models:
             NotFound: no such model; also for the steps that were waiting.
         """
         with self._changing:
-            if check_model_name(name) not in self._store.models():
+            if not self._is_stored(name):
                 self.missing(name)
             if live := self._engine.models.pop(name, None):
                 live.reject_waiting(NotFound("model_not_found", f"model {name!r} was deleted"))
@@ -160,71 +182,15 @@ class Models:
                 self._histories.pop(name).close()
             self._store.delete(name)
             self._checkpoints.forget(name)
-            self.not_loaded.pop(name, None)
+            self._forget_absence(name)
         log.info("model deleted", extra={"model": name})
-
-    def describe_versions(self, name: str) -> list[VersionDescription]:
-        """Every retained version, oldest first."""
-        found = []
-        for version in self._store.versions(name):
-            with suppress(NotFound):  # it went meanwhile
-                found.append(self._described(name, version))
-        return found
-
-    def describe_version(self, name: str, version: int) -> VersionDescription:
-        """One retained version, as its `state.json` says.
-
-        Raises:
-            NotFound: `version_not_retained`, naming the nearest retained ones.
-        """
-        self._check_retained(name, version)
-        return self._described(name, version)
-
-    def read_version(self, name: str, version: int) -> Checkpoint:
-        """One retained version, whole.
-
-        Raises:
-            NotFound: `version_not_retained`, naming the nearest retained ones.
-            Unavailable: `version_damaged`: its folder is not what was written.
-        """
-        self._check_retained(name, version)
-        try:
-            return from_files(version, self._store.read(name, version))
-        except ArtifactInvalid as error:  # ours, and not of whoever asks for it
-            raise Unavailable(
-                "version_damaged", f"{error.detail}; restore its folder from a backup"
-            ) from error
-
-    def _check_retained(self, name: str, version: int) -> None:
-        retained = self._store.versions(name)
-        if version not in retained:
-            nearest = sorted(sorted(retained, key=lambda v: abs(v - version))[:_NEAREST])
-            raise NotFound(
-                "version_not_retained",
-                f"version {version} of model {name!r} is not retained; "
-                f"nearest retained: {', '.join(map(str, nearest)) or 'none'}",
-            )
-
-    def _described(self, name: str, version: int) -> VersionDescription:
-        state: Json = {}
-        with suppress(ArtifactInvalid):  # a damaged one knows its number only
-            state = self._store.describe(name, version)
-        return VersionDescription(
-            version=version,
-            origin=state.get("origin", "import"),
-            step=state.get("step", 0),
-            created=state.get("created"),
-            digest=state.get("digest"),
-            state_digest=state.get("state_digest"),
-            metrics=state.get("metrics", {}),
-        )
 
     def missing(self, name: str) -> LiveModel:
         """Say that there is no such model, or why it is not live.
 
         Raises:
             Unacceptable: not a model name at all.
-            Unavailable: it is in the repository and could not be loaded.
+            Unavailable: it is in the repository, and was unloaded or could not be loaded.
             NotFound: otherwise.
         """
         if check_model_name(name) in self.not_loaded:
@@ -232,9 +198,40 @@ class Models:
                 "model_not_loaded",
                 f"model {name!r} could not be loaded: {self.not_loaded[name]}",
             )
+        if name in self.unloaded:
+            raise Unavailable(
+                "model_not_loaded", f"model {name!r} was unloaded; load it to have it served again"
+            )
         raise NotFound(
             "model_not_found", f"there is no model {name!r}; GET /models lists those that are here"
         )
+
+    def _ensure_loaded(self, name: str) -> LiveModel:
+        if self._is_stored(name) and name not in self._engine.models:
+            self._try_load(name)
+        return self._engine.models.get(name) or self.missing(name)
+
+    def _is_stored(self, name: str) -> bool:
+        """Whether the repository has it; why it was absent is forgotten where it has not."""
+        if check_model_name(name) in self._store.models():
+            return True
+        self._forget_absence(name)
+        return False
+
+    def _forget_absence(self, name: str) -> None:
+        self.not_loaded.pop(name, None)
+        self.unloaded.discard(name)
+
+    def _try_load(self, name: str) -> None:
+        """Bring a model to life; where that fails, note and log why."""
+        try:
+            self._load(name)
+        except SlimvecError as error:
+            self.not_loaded[name] = _with_advice(error)
+            log.error("model not loaded: %s", error.detail, extra={"model": name})
+        except Exception as error:  # one bad folder does not stop the others
+            self.not_loaded[name] = "its files cannot be understood; see the log"
+            log.error("model not loaded", exc_info=error, extra={"model": name})
 
     def _load(self, name: str) -> LiveModel:
         recovered = self._recovery.recover(name)
@@ -258,6 +255,7 @@ class Models:
         self._histories[name] = history
         self._checkpoints.adopt(name, written)
         self._engine.start(live, history.commit, stopped=_read_only() if journal is None else None)
+        self._forget_absence(name)
         return live
 
     def _write_prepared(self, live: LiveModel, history: History) -> int:
@@ -310,8 +308,8 @@ def summarise(live: LiveModel) -> ModelSummary:
 def _with_advice(error: SlimvecError) -> str:
     """What is wrong, and what to do about it."""
     says_what_to_do = {"journal_invalid", "environment_changed", "replay_diverged", "replay_failed"}
-    advice = "" if error.code in says_what_to_do else "; mend its folder and restart, or DELETE it"
-    return error.detail + advice
+    advice = "; mend its folder, then load it or restart; or DELETE it"
+    return error.detail if error.code in says_what_to_do else error.detail + advice
 
 
 def _read_only() -> Unavailable:

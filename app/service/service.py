@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from time import monotonic
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from app.config import ModelConfig
 from app.engine import Admission, ChosenDevice, Engine, LiveModel, Ticket
@@ -21,9 +21,13 @@ from app.service.models import Models, summarise
 from app.service.recovery import Recovery
 from app.service.reduce_options import NO_OPTIONS, ReduceOptions
 from app.service.reductions import Reductions
+from app.service.residence import Residence
+from app.service.retained import RetainedVersions
 from app.service.steps import REFUSED, Steps
+from app.service.texts import Texts
 from app.settings import Settings
 from app.types import (
+    Embedder,
     FloatArray,
     Key,
     ModelDescription,
@@ -39,6 +43,8 @@ from app.types import (
 
 log = logging.getLogger("slimvec.service")
 
+T = TypeVar("T")
+
 Phase: TypeAlias = Literal["starting", "ready", "draining", "closed", "failed"]
 
 
@@ -50,17 +56,27 @@ class Service:
         store: the model repository.
         settings: how the server runs.
         is_writable: whether anything can be stored; otherwise it serves only.
+        embedder: makes embeddings of text; without one, only vectors are reduced.
 
     Attributes:
-        models: create, load, describe, delete.
+        models: create, load, delete.
+        retained: versions that are on disk.
         reductions: vectors made smaller, by the served version or a retained one.
+        texts: texts made small vectors, by way of the embedder.
         steps: train steps, one by one and in streams.
         controls: every other change of a model.
+        residence: which models are in memory.
         histories: the journal and keys of each live model.
     """
 
     def __init__(
-        self, engine: Engine, store: Store, settings: Settings, *, is_writable: bool = True
+        self,
+        engine: Engine,
+        store: Store,
+        settings: Settings,
+        *,
+        is_writable: bool = True,
+        embedder: Embedder | None = None,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -76,9 +92,12 @@ class Service:
             self.histories,
             is_writable=is_writable,
         )
+        self.retained = RetainedVersions(store)
         self.reductions = Reductions(self, engine, settings)
+        self.texts = Texts(self, store, embedder, is_writable=is_writable)
         self.steps = Steps(self, self._checkpoints)
         self.controls = Controls(self, engine, self._checkpoints)
+        self.residence = Residence(self, self._checkpoints)
         self._tasks: list[asyncio.Task[None]] = []
         self._phase: Phase = "starting"
         self._drain_until = 0.0
@@ -121,6 +140,7 @@ class Service:
         await asyncio.to_thread(self._engine.close, self._settings.drain_timeout_s)
         for history in self.histories.values():
             await asyncio.to_thread(history.close)
+        await self.texts.close()
         if self._phase != "failed":
             self._phase = "closed"
         log.info("closed")
@@ -164,6 +184,11 @@ class Service:
         return self._engine.admission
 
     @property
+    def is_short_of_memory(self) -> bool:
+        """Whether one batch after the other found no memory."""
+        return self._engine.memory.is_short
+
+    @property
     def device(self) -> ChosenDevice:
         """What everything here runs on, and why."""
         return self._engine.device
@@ -199,6 +224,17 @@ class Service:
         with self.admission.admit(hidden_states.nbytes) as admitted:
             return await self.reductions.reduce(admitted, model, hidden_states, options)
 
+    def aside(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """Do beside the event loop what would hold it up, like reading a large body.
+
+        There is one thread for it, which also makes the large products: what is asked for first is
+        done first.
+
+        Raises (awaited):
+            Unavailable: `out_of_memory`.
+        """
+        return self._engine.aside(function)
+
     async def train_step(self, model: str, step: TrainStep, key: Key | None = None) -> StepResult:
         """Apply one update; the answer names the version that it made.
 
@@ -212,6 +248,7 @@ class Service:
             QueueFull, Unavailable, StorageFull: nothing was accepted.
             OutcomeUnknown: the disk failed; a restart will tell.
         """
+        await self.steps.look(model, step)
         return await self.steps.begin(model, step, key)
 
     async def create(self, model: str, config: ModelConfig) -> ModelSummary:
@@ -257,7 +294,7 @@ class Service:
     async def versions(self, model: str) -> list[VersionDescription]:
         """The retained versions, oldest first."""
         self.live(model)
-        return await asyncio.to_thread(self.models.describe_versions, model)
+        return await asyncio.to_thread(self.retained.describe_all, model)
 
     async def version(self, model: str, version: int) -> VersionDescription:
         """One retained version.
@@ -266,13 +303,16 @@ class Service:
             NotFound: it is not retained; the message names the nearest ones.
         """
         self.live(model)
-        return await asyncio.to_thread(self.models.describe_version, model, version)
+        return await asyncio.to_thread(self.retained.describe, model, version)
 
     async def state(self, model: str) -> StateDescription:
         """Where the trainer stands, with the digest that replay and restart must reproduce."""
         live, history = self.live(model), self.histories[model]
-        stand, (serving, seq, num_bytes) = await asyncio.wrap_future(
-            live.stand(lambda: (live.serving, history.position.seq, history.num_bytes))
+        newest = self._checkpoints.newest  # asked for with the rest: afterwards it may have gone
+        stand, (serving, seq, num_bytes, checkpoint) = await asyncio.wrap_future(
+            live.stand(
+                lambda: (live.serving, history.position.seq, history.num_bytes, newest(model))
+            )
         )
         rates = stand.learning_rates
         return StateDescription(
@@ -284,7 +324,7 @@ class Service:
             learning_rate=rates[0] if len(rates) == 1 else rates,
             seq=seq,
             journal_bytes=num_bytes,
-            checkpoint=self._checkpoints.newest(model),
+            checkpoint=checkpoint,
             is_divergent=live.is_divergent,
         )
 

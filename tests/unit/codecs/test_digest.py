@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.codecs import DIGEST_LENGTH, digest, short_digest
+from app.codecs import DIGEST_LENGTH, digest, joined_digest, short_digest, state_digest
+from app.types import TrainerState
 
 ARRAYS: dict[str, NDArray[Any]] = {
     "b": np.array(1, np.int64),
@@ -31,6 +32,18 @@ def test_hashes_exactly_these_bytes() -> None:
         digest(ARRAYS, {"step": 3, "lr": 1e-3})
         == hashlib.sha256(whole + integer(len(scalars)) + scalars).hexdigest()
     )
+
+
+def test_a_state_is_hashed_by_its_parts() -> None:
+    arrays = {"layer.a": ARRAYS["a"], "layer.b": ARRAYS["b"], "optimizer.a.step": A}
+    state = TrainerState(version=7, step=3, arrays=arrays, scalars={"optimizer": "Adam"})
+    parts = {"layer": digest(ARRAYS), "optimizer": digest({"a.step": A})}
+    whole, scalars = integer(2), b'{"optimizer":"Adam","step":3,"version":7}'
+    for text in ("layer", parts["layer"], "optimizer", parts["optimizer"]):
+        whole += integer(len(text)) + text.encode()
+    whole += integer(len(scalars)) + scalars
+    assert state_digest(state) == hashlib.sha256(whole).hexdigest()
+    assert joined_digest(parts, state.scalars, version=7, step=3) == state_digest(state)
 
 
 def test_golden() -> None:

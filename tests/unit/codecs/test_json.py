@@ -63,6 +63,16 @@ def test_a_bracket_in_an_option_does_not_hide_an_irregular_row() -> None:
     assert refusal(JSON, irregular) == ("Unacceptable", "ragged_rows", "/hidden_states/1")
 
 
+@pytest.mark.parametrize("place", [0, 1, 400, 799], ids=lambda place: f"at-{place}")
+def test_a_list_among_many_numbers_is_found_between_lists_that_lie_far_apart(place: int) -> None:
+    row = ["0.12345678901234567"] * 800
+    text = f"[{','.join(row)}]"
+    assert hidden_states(JSON, body(f"[{text},{text}]")).shape == (2, 800)
+    row[place] = f"[{row[place]}]"
+    irregular = body(f"[{text},[{','.join(row)}]]")
+    assert refusal(JSON, irregular) == ("Unacceptable", "ragged_rows", "/hidden_states/1")
+
+
 @pytest.mark.parametrize(
     ("sent", "code"),
     [
@@ -203,6 +213,20 @@ def test_writes_the_fewest_digits_that_restore_float32() -> None:
         b'{"reduced":[[0.1,1.0],[-0.0,1e-45]],"shape":[2,2],'
         b'"model":"news","version":7,"digest":"00ff"}'
     )
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(40_000,), (3, 20_000), (1, 70_000), (70_000, 1), (2, 2, 20_000), (1, 1, 40_000, 2)],
+    ids=str,
+)
+def test_many_numbers_are_written_in_pieces_that_read_as_one(shape: tuple[int, ...]) -> None:
+    array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    written = CODECS[JSON].encode(Reduced(array, Stamp("m", 3, "d" * 16)))
+    assert written.startswith(
+        b'{"reduced":' + json.dumps(array.tolist(), separators=(",", ":")).encode()
+    )
+    assert json.loads(written)["shape"] == list(shape)
 
 
 def test_writes_base64_when_asked() -> None:

@@ -56,7 +56,7 @@ def test_the_library_reads_the_answer() -> None:
 def test_the_answer_has_these_bytes() -> None:
     header = (
         b'{"__metadata__":{"digest":"00ff","model":"news","version":"7"},'
-        b'"reduced":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}      '
+        b'"reduced":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}              '
     )
     answer = CODECS[SAFETENSORS].encode(
         Reduced(np.array([1.0, -2.0], np.float32), Stamp("news", 7, "00ff"))

@@ -14,7 +14,7 @@ import pytest
 from app.errors import NotFound
 from app.service import Service
 from app.storage.repository import Repository
-from app.types import StateDescription
+from app.types import Json, StateDescription
 from tests.unit.service.examples import CONFIG, flip, key, learn, live_once, look, step
 
 
@@ -26,12 +26,13 @@ async def repair(service: Service) -> int:
     return service.models.repair("m").live.snapshot.stamp.version
 
 
-def forge(root: Path, **changes: Any) -> int:
+def forge(root: Path, environment: Json | None = None, **changes: Any) -> int:
     """A row after the last one, like it but for the changes; returns its version."""
     store = Repository(root)
     *_, last = store.journal_rows("m", store.journal_begin("m"))
     row = replace(last.row, seq=last.row.seq + 1, version=last.row.version + 1)
-    journal = store.open_journal("m", last.row.version, last.position, last.environment)
+    there = last.environment if environment is None else environment
+    journal = store.open_journal("m", last.row.version, last.position, there)
     journal.append([replace(row, **changes)])
     journal.close()
     return row.version
@@ -56,6 +57,20 @@ def test_changes_without_computing_are_no_reason_to_refuse_another_environment(
     live_once(tmp_path, promote)
     after = live_once(tmp_path, look, threads=2)
     assert (after.serving, after.version, after.learning_rate) == (4, 8, 0.5)
+
+
+@pytest.mark.parametrize("kind", ["step", "serving"])
+def test_a_journal_with_digests_of_another_form_is_refused_in_words(
+    crashed: tuple[Path, StateDescription], kind: str
+) -> None:
+    root, _ = crashed
+    store = Repository(root)
+    *_, last = store.journal_rows("m", store.journal_begin("m"))
+    older = {key: value for key, value in last.environment.items() if "digest" not in key}
+    forge(root, environment=older, kind=kind)
+    told = live_once(root, not_loaded)
+    assert "(state_digest_form: None then, 2 now)" in told
+    assert "start once as it was and stop with SIGTERM" in told
 
 
 def test_a_divergent_replay_is_in_the_journal_too(

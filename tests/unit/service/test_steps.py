@@ -6,12 +6,13 @@ import asyncio
 from pathlib import Path
 from threading import Event
 
+import numpy as np
 import pytest
 
 from app.config import parse_loss
-from app.errors import QueueFull
+from app.errors import QueueFull, Unacceptable
 from app.service import Line, Service, make_key
-from app.types import StepResult, TrainStep
+from app.types import Batch, StepResult, TrainStep
 from tests.unit.service.examples import CONFIG, key, live_once, step
 
 
@@ -74,3 +75,50 @@ async def behind_a_record_that_was_given_up(service: Service) -> str:
 
 def test_nothing_is_applied_behind_a_record_that_was_given_up(tmp_path: Path) -> None:
     assert live_once(tmp_path, behind_a_record_that_was_given_up) == "stream_stopped"
+
+
+def large_step(last: float) -> TrainStep:
+    rows = np.ones((200_000, 6), np.float32)
+    rows[-1, -1] = last
+    return TrainStep(batch=Batch(hidden_states=rows), loss=parse_loss("reconstruction"))
+
+
+async def while_the_thread_is_busy(service: Service) -> tuple[bool, str]:
+    """A large step that cannot be made, and whether the loop itself found that out."""
+    await service.create("m", CONFIG)
+    is_free = Event()
+    busy = service.aside(is_free.wait)
+    answer = asyncio.ensure_future(service.train_step("m", large_step(np.nan)))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    was_found = answer.done()
+    is_free.set()
+    _, end = await asyncio.gather(busy, answer, return_exceptions=True)
+    return was_found, getattr(end, "code", "applied")
+
+
+def test_the_values_of_a_large_step_are_looked_at_beside_the_loop(tmp_path: Path) -> None:
+    assert live_once(tmp_path, while_the_thread_is_busy) == (False, "non_finite_input")
+
+
+async def a_large_step(service: Service) -> int:
+    await service.create("m", CONFIG)
+    return (await service.train_step("m", large_step(1.0))).answer.rows
+
+
+def test_a_large_step_is_made(tmp_path: Path) -> None:
+    assert live_once(tmp_path, a_large_step) == 200_000
+
+
+async def wider_than_the_model(service: Service) -> str:
+    await service.create("m", CONFIG)
+    wide = TrainStep(batch=Batch(hidden_states=np.ones((200_000, 7), np.float32)))
+    try:
+        await service.steps.begin("m", wide)  # nobody looked: the model may be another one since
+    except Unacceptable as error:
+        return error.code
+    return "applied"
+
+
+def test_a_large_step_for_another_width_is_refused_without_a_look(tmp_path: Path) -> None:
+    assert live_once(tmp_path, wider_than_the_model) == "shape_mismatch"

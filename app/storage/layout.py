@@ -13,6 +13,7 @@ from app.storage.directory import Directory
 logger = logging.getLogger("slimvec.storage")
 
 MARK = "journal.mark"
+UPSTREAM = "upstream.json"
 SIDE_FILES = ("-wal", "-shm")  # which SQLite keeps beside a database
 
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
@@ -42,7 +43,7 @@ def version_fault(name: str, folder: Directory) -> str:
 
 def part_fault(name: str, folder: Directory) -> str:
     """Why that name is no part of a model, or nothing."""
-    return "" if is_of_journal(name) else version_fault(name, folder)
+    return "" if name == UPSTREAM or is_of_journal(name) else version_fault(name, folder)
 
 
 def journal_name(version: int, seq: int | None = None) -> str:

@@ -10,16 +10,18 @@ from threading import Lock
 from app.errors import Conflict, NotFound
 from app.names import check_model_name
 from app.storage.journal import FileJournal
-from app.storage.layout import MARK, is_version, kept, model_fault, part_fault
+from app.storage.layout import MARK, UPSTREAM, is_version, kept, model_fault, part_fault
 from app.storage.retainer import Retainer
 from app.storage.root import Root
 from app.storage.stored_journal import StoredJournal, unvouched
 from app.storage.system import System, storage_errors
-from app.storage.transaction import add, clear_leftovers, remove, set_aside
+from app.storage.transaction import add, clear_leftovers, remove, replace_file, set_aside
 from app.storage.versions import Versions
 from app.types import Json, Position, Retention, StoredRow, VersionFiles
 
 logger = logging.getLogger("slimvec.storage")
+
+_MAX_UPSTREAM_BYTES = 4096
 
 
 class Repository:
@@ -86,6 +88,30 @@ class Repository:
             if not self.versions(model):
                 raise NotFound("model_not_found", f"there is no model '{model}'")
             remove(root, model)
+
+    def read_upstream(self, model: str) -> bytes | None:
+        """What is kept of the upstream whose embeddings a model reduces; None before it was used.
+
+        Raises:
+            NotFound: `folder_not_found`.
+            ArtifactInvalid: the file cannot be read.
+            Unavailable: `storage_failed`.
+        """
+        action = f"read {UPSTREAM} of '{check_model_name(model)}'"
+        with storage_errors(action), self._root.open(model) as folder:
+            return folder.read(UPSTREAM, max_bytes=_MAX_UPSTREAM_BYTES)
+
+    def write_upstream(self, model: str, content: bytes) -> None:
+        """Keeps that in the place of what was kept; durable when this returns.
+
+        Raises:
+            NotFound: `folder_not_found`.
+            StorageFull: `storage_full`.
+            Unavailable: `read_only` or `storage_failed`.
+        """
+        action = f"store {UPSTREAM} of '{check_model_name(model)}'"
+        with self._changing, storage_errors(action), self._root.open(model) as folder:
+            replace_file(folder, UPSTREAM, content)
 
     def retain(
         self, model: str, retention: Retention, *, protected: frozenset[int] = frozenset()

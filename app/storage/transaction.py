@@ -37,6 +37,18 @@ def add_file(folder: Directory, name: str, content: bytes) -> None:
         folder.sync()
 
 
+def replace_file(folder: Directory, name: str, content: bytes) -> None:
+    """Puts a file in the place of the one of that name, if there is any: old or new, both whole."""
+    partial = f"{_PARTIAL}{uuid4().hex}"
+    try:
+        folder.write(partial, content)
+        folder.rename(partial, name)
+        folder.sync()
+    except BaseException:
+        folder.clear(partial)
+        raise
+
+
 @contextmanager
 def _made_whole(folder: Directory, name: str) -> Iterator[str]:
     """A name for the unfinished thing; when the body raises, neither that nor `name` stays."""

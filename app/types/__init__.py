@@ -22,6 +22,7 @@ from app.types.descriptions import (
     ModelDescription,
     ModelSummary,
     StateDescription,
+    UpstreamDescription,
     VersionDescription,
 )
 from app.types.stores import (
@@ -32,6 +33,13 @@ from app.types.stores import (
     Store,
     StoredRow,
     VersionFiles,
+)
+from app.types.texts import (
+    Embedded,
+    Embedder,
+    ReducedTexts,
+    TextInput,
+    TextRequest,
 )
 from app.types.values import (
     Checkpoint,
@@ -54,6 +62,8 @@ __all__ = [
     "Commit",
     "Configure",
     "ControlAnswer",
+    "Embedded",
+    "Embedder",
     "Fit",
     "FloatArray",
     "Journal",
@@ -67,6 +77,7 @@ __all__ = [
     "Origin",
     "Position",
     "Reduced",
+    "ReducedTexts",
     "Replace",
     "Retention",
     "Rollback",
@@ -78,8 +89,11 @@ __all__ = [
     "StepResult",
     "Store",
     "StoredRow",
+    "TextInput",
+    "TextRequest",
     "TrainStep",
     "TrainerState",
+    "UpstreamDescription",
     "VersionDescription",
     "VersionFiles",
 ]

@@ -75,3 +75,15 @@ class StateDescription:
     journal_bytes: int
     checkpoint: int
     is_divergent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamDescription:
+    """Whose embeddings of text a model reduces.
+
+    Attributes:
+        model: what the upstream called its model when it was first used, or as the operator
+            acknowledged; none before that.
+    """
+
+    model: str | None

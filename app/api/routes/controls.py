@@ -30,6 +30,7 @@ from app.api.schemas import (
     ModelName,
 )
 from app.codecs import BodySchema
+from app.config import MAX_LEARNING_RATE
 from app.errors import Unacceptable
 from app.faults import OURS
 from app.types import ControlAnswer, Json
@@ -49,18 +50,15 @@ def _rates(value: object) -> tuple[float, ...]:
     return tuple(map(float, numbers))
 
 
+_LEARNING_RATE = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_LEARNING_RATE}
 LearningRates = Annotated[
     tuple[float, ...],
     PlainValidator(_rates),
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "number", "exclusiveMinimum": 0},
-                {
-                    "type": "array",
-                    "items": {"type": "number", "exclusiveMinimum": 0},
-                    "minItems": 1,
-                },
+                _LEARNING_RATE,
+                {"type": "array", "items": _LEARNING_RATE, "minItems": 1},
             ]
         }
     ),

@@ -19,6 +19,7 @@ from app.api.schemas import (
     IDEMPOTENCY_KEY,
     IF_MATCH,
     OCTETS,
+    ModelName,
     ReduceAnswer,
     ReduceRequest,
     TrainStepRequest,
@@ -152,7 +153,7 @@ def _short(edge: Edge, route: RawRoute) -> Callable[..., Any]:
 
 
 def _long(edge: Edge, route: RawRoute) -> Callable[..., Any]:
-    async def endpoint(model: str, request: Request) -> Response:
+    async def endpoint(model: ModelName, request: Request) -> Response:
         return await _respond(edge, model, route, request)
 
     return endpoint

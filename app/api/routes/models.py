@@ -11,6 +11,7 @@ from app.api.asgi import header, read_body
 from app.api.edge import Edge
 from app.api.errors import documented
 from app.api.examples import CONFIG_EXAMPLES
+from app.api.gate import caller_of
 from app.api.negotiation import JSON, SAFETENSORS, choose_media_type
 from app.api.routes.controls import condition
 from app.api.schemas import (
@@ -19,7 +20,7 @@ from app.api.schemas import (
     ModelList,
     ModelName,
 )
-from app.codecs import parse_object, unpack
+from app.codecs import REQUEST_LIMITS, parse_object, unpack
 from app.config import parse_config
 from app.types import ControlAnswer, ModelDescription, ModelSummary, StateDescription
 
@@ -55,12 +56,17 @@ def _add_reads(router: APIRouter, edge: Edge) -> None:
     service = edge.service
 
     @router.get("")
-    async def list_models() -> ModelList:
-        """Every model, with its newest version; and those that could not be loaded."""
+    async def list_models(request: Request) -> ModelList:
+        """Every model, with its newest version; and those that could not be loaded.
+
+        For a caller whose API key is for some models, there are no others.
+        """
+        caller, default = caller_of(request.scope), edge.settings.default_model
+        lost = service.models.absent.items()
         return ModelList(
-            default=edge.settings.default_model,
-            models=service.summaries(),
-            not_loaded=dict(service.models.not_loaded),
+            default=default if caller.sees(default) else "",
+            models=[summary for summary in service.summaries() if caller.sees(summary.model)],
+            not_loaded={model: why for model, why in lost if caller.sees(model)},
         )
 
     @router.get("/{model}")
@@ -97,7 +103,7 @@ def _add_changes(router: APIRouter, edge: Edge) -> None:
         body = await _read(edge, request)
         if media_type == JSON:
             return await service.create(model, parse_config(parse_object(body)))
-        return await service.upload(model, unpack(body)[0])
+        return await service.upload(model, unpack(body, limits=REQUEST_LIMITS)[0])
 
     @router.delete("/{model}", status_code=204)
     async def delete_model(model: ModelName) -> Response:
@@ -109,7 +115,7 @@ def _add_changes(router: APIRouter, edge: Edge) -> None:
 async def _replace(edge: Edge, model: str, request: Request) -> ControlAnswer:
     if_version = condition(request.scope)
     choose_media_type(request.scope, frozenset({SAFETENSORS}))  # a config is never replaced
-    tensors, _ = unpack(await _read(edge, request))
+    tensors, _ = unpack(await _read(edge, request), limits=REQUEST_LIMITS)
     return await edge.service.controls.replace(model, tensors, if_version)
 
 

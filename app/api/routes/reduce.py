@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -17,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from app.api.asgi import Answer, Receive, Scope, read_body
 from app.api.bodies import refusal
-from app.api.edge import Edge, hidden_states_of, query_options, stamp_headers
+from app.api.edge import Edge, decode, hidden_states_of, query_options, stamp_headers
 from app.api.negotiation import JSON, choose_reader, choose_writer
 from app.codecs import CODECS, BodySchema
 from app.faults import OURS
@@ -27,6 +28,9 @@ READS = frozenset(CODECS)
 _ARRAYS = frozenset({"hidden_states"})
 _OPTIONS = frozenset({"version", "require_version", "normalize", "dimensions", "encoding"})
 _NO_QUERY: frozenset[str] = frozenset()
+
+# Their text takes about a millisecond.
+_INLINE_NUMBERS = 1 << 15
 
 _FROM_TEXT = {"from_text": True}
 
@@ -86,8 +90,8 @@ async def reduce(edge: Edge, model: str, scope: Scope, receive: Receive) -> Answ
     is_json = reader.media_type == JSON
     limits = edge.settings
     limit = limits.max_json_body_bytes if is_json else limits.max_binary_body_bytes
-    schema = BodySchema(arrays=_ARRAYS, options=_OPTIONS, max_rows=limits.max_rows)
-    body = reader.decode(await read_body(scope, receive, limit), schema)
+    octets = await read_body(scope, receive, limit)
+    body = await decode(edge, reader, octets, reduce_schema(limits.max_rows))
     if scope["query_string"]:
         query = query_options(scope, _NO_QUERY if is_json else _OPTIONS)
         parameters = parse_query(query)
@@ -97,9 +101,17 @@ async def reduce(edge: Edge, model: str, scope: Scope, receive: Receive) -> Answ
     reduced = await edge.service.reduce(
         model, hidden_states, _verb_options(parameters), ticket=scope["ticket"]
     )
-    edge.metrics.rows.labels(model, "reduce").inc(hidden_states.size // hidden_states.shape[-1])
-    headers = {"content-type": writer.media_type, **stamp_headers(reduced.stamp)}
-    return Answer(writer.encode(reduced, encoding=parameters.encoding), headers)
+    edge.metrics.add_rows(model, "reduce", hidden_states.size // hidden_states.shape[-1])
+    headers = stamp_headers(writer.media_type, reduced.stamp)
+    encode = partial(writer.encode, reduced, encoding=parameters.encoding)
+    is_large = reduced.array.size > _INLINE_NUMBERS
+    return Answer(await edge.service.aside(encode) if is_large else encode(), headers)
+
+
+@lru_cache(maxsize=8)
+def reduce_schema(max_rows: int) -> BodySchema:
+    """What the body of a reduce may hold."""
+    return BodySchema(arrays=_ARRAYS, options=_OPTIONS, max_rows=max_rows)
 
 
 def parse_options(options: dict[str, Any]) -> ReduceParameters:

@@ -10,7 +10,7 @@ from app.api.asgi import Receive, Scope, Send
 from app.api.edge import Edge
 from app.api.errors import documented
 from app.api.examples import STREAM_EXAMPLES
-from app.api.schemas import Acknowledgement, RecordRefusal, StreamRecord
+from app.api.schemas import Acknowledgement, ModelName, RecordRefusal, StreamRecord
 from app.api.streams.http import FRAMES, NDJSON, train_stream
 from app.types import Json
 
@@ -67,7 +67,7 @@ def stream_routes(edge: Edge) -> APIRouter:
     async def short() -> Response:
         return _Stream(edge, edge.settings.default_model)
 
-    async def long(model: str) -> Response:
+    async def long(model: ModelName) -> Response:
         return _Stream(edge, model)
 
     for path, endpoint in (("", short), ("/models/{model}", long)):

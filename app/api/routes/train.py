@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from app.api.asgi import Answer, Receive, Scope, read_body, single_header
-from app.api.edge import Edge, hidden_states_of, query_options, stamp_headers
+from app.api.edge import (
+    Edge,
+    decode,
+    hidden_states_of,
+    key_of,
+    query_options,
+    stamp_headers,
+)
 from app.api.negotiation import JSON, choose_reader
 from app.codecs import Body, BodySchema
 from app.config import parse_loss
 from app.errors import Malformed
 from app.failpoints import reach
-from app.service import make_key
 from app.settings import Settings
-from app.types import Batch, Key, Stamp, TrainStep
+from app.types import Batch, Stamp, TrainStep
 
 READS = frozenset({JSON, "application/x-safetensors"})
 _ARRAYS = frozenset({"hidden_states", "targets", "sample_weights"})
@@ -36,28 +43,31 @@ async def train_step(edge: Edge, model: str, scope: Scope, receive: Receive) -> 
     limits = edge.settings
     limit = limits.max_json_body_bytes if is_json else limits.max_binary_body_bytes
     if_version = parse_if_match(single_header(scope, b"if-match"))
-    body = reader.decode(await read_body(scope, receive, limit), step_schema(limits))
+    octets = await read_body(scope, receive, limit)
+    body = await decode(edge, reader, octets, step_schema(limits.max_rows))
     query = query_options(scope, _NO_QUERY if is_json else OPTIONS)
     step = step_of(body, query, if_version=if_version)
-    key = _key(scope, step)
+    text = _key_text(scope)
+    key = None if text is None else await key_of(edge, scope, text, step)
     result = await edge.service.train_step(model, step, key)
     answer = result.answer
     stamp = Stamp(answer.model, answer.version, answer.digest)
-    headers = {"content-type": JSON, **stamp_headers(stamp)}
+    headers = dict(stamp_headers(JSON, stamp))
     if key is not None:
         headers["idempotency-window"] = _window(limits)
     if result.is_replayed:
         headers["idempotency-replayed"] = "true"
         edge.metrics.replays.labels(model).inc()
     else:
-        edge.metrics.rows.labels(model, "train").inc(answer.rows)
+        edge.metrics.add_rows(model, "train", answer.rows)
     reach("reply.before_send")
     return Answer(result.body, headers)
 
 
-def step_schema(limits: Settings, *, beside: frozenset[str] = OPTIONS) -> BodySchema:
+@lru_cache(maxsize=8)
+def step_schema(max_rows: int, beside: frozenset[str] = OPTIONS) -> BodySchema:
     """What the body of a step may hold; `beside` names what may stand beside the arrays."""
-    return BodySchema(arrays=_ARRAYS, options=beside, max_rows=limits.max_rows)
+    return BodySchema(arrays=_ARRAYS, options=beside, max_rows=max_rows)
 
 
 def step_of(body: Body, query: Mapping[str, str], *, if_version: int | None = None) -> TrainStep:
@@ -95,15 +105,15 @@ def _window(limits: Settings) -> str:
     return f"{limits.idempotency_window_s:.15g};keys={limits.idempotency_keys}"
 
 
-def _key(scope: Scope, step: TrainStep) -> Key | None:
-    """The Idempotency-Key of a request, bound to its sender and content.
+def _key_text(scope: Scope) -> str | None:
+    """The Idempotency-Key of a request, as it was sent.
 
     Raises:
         Malformed: `bad_idempotency_key`.
     """
-    texts = [value.decode("latin-1") for name, value in scope["headers"] if name == _KEY]
+    texts: list[str] = [value.decode("latin-1") for name, value in scope["headers"] if name == _KEY]
     if not texts:
         return None
     if len(texts) > 1:
         raise Malformed("bad_idempotency_key", "expected one Idempotency-Key, got several")
-    return make_key(texts[0], scope.get("sender", ""), step)
+    return texts[0]

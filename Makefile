@@ -9,7 +9,9 @@ INDEX_NAME := $(subst :,_,$(subst /,_,$(TORCH_INDEX)))
 INSTALLED := $(if $(TORCH_INDEX),$(VENV)/.installed-$(INDEX_NAME),$(or $(firstword $(wildcard $(VENV)/.installed*)),$(VENV)/.installed))
 PIP_INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help install serve test crash-test mutation-test check format generate bench bench-peers bench-gpu image image-test demo clean
+INTEROP := .venv-interop
+
+.PHONY: help install serve test interop-test crash-test mutation-test fuzz soak audit check format generate bench bench-peers bench-gpu image image-test demo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,11 +30,44 @@ serve: install ## serve the default model on http://127.0.0.1:8000
 test: install ## run the test suite
 	$(BIN)/python -m pytest
 
+interop-test: install $(INTEROP)/.installed ## drive the server by tritonclient, KServe's client and openai, unmodified
+	$(INTEROP)/bin/python -m pytest -m interop tests/interop
+
+# The clients lie over the project's own environment, whose packages they share.
+$(INTEROP)/.installed: $(INSTALLED) tests/interop/constraints.txt
+	rm -rf $(INTEROP)
+	$(PYTHON) -m venv $(INTEROP)
+	$(BIN)/python tests/interop/environment.py $(INTEROP)/bin/python
+	$(INTEROP)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -c tests/interop/constraints.txt -e '.[interop]'
+	touch $@
+
 crash-test: install ## kill, fail, fill and cut the power of a server, in full; counts are printed
 	CRASH_SCALE=full $(BIN)/python -m pytest --timeout 5400 -s -q tests/crash
 
 mutation-test: install ## seed bugs in a copy, one at a time; the suite has to see each
 	$(BIN)/python -m tests.mutation
+
+fuzz: install .venv-fuzz/.installed ## made-up requests, spoilt bytes, broken HTTP; FUZZ_CASES, FUZZ_SECONDS
+	$(BIN)/python -m tests.fuzz.openapi
+	$(BIN)/python -m tests.fuzz .venv-fuzz/bin/python
+	$(BIN)/python -m tests.fuzz.http
+
+# It has atheris only: the rest is that of .venv, to which it is pointed when it runs.
+.venv-fuzz/.installed: tests/fuzz/constraints.txt
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/pip install --quiet --disable-pip-version-check -c $< atheris
+	touch $@
+
+soak: install ## mixed load for SOAK_MINUTES (20), then on a server that leaks, which has to be seen
+	$(BIN)/python -m tests.soak
+
+audit: install .venv-audit/.installed ## bandit, known vulnerabilities, bill of materials
+	$(BIN)/python -m tests.audit .venv-audit/bin
+
+.venv-audit/.installed: tests/audit/constraints.txt
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet --disable-pip-version-check -c $< bandit pip-audit cyclonedx-bom
+	touch $@
 
 check: install ## lint, format check, types
 	$(BIN)/ruff check .
@@ -65,4 +100,4 @@ image-test: install ## build the CPU image, run it by compose, drive it
 	$(BIN)/python -m pytest -m image tests/image
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-fuzz .venv-audit $(INTEROP) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -18,6 +18,7 @@ from app.errors import ConfigInvalid
 from app.faults import OURS, first_fault
 
 MAX_WIDTH = 65_536
+MAX_LEARNING_RATE = 100.0
 
 
 def _named(value: object) -> object:

@@ -20,7 +20,9 @@
     ├── PreconditionFailed      the version is not the one asked for
     ├── QueueFull               try again: the queue is bounded
     ├── Unavailable             not ready, draining, storage failed
-    │   └── OutcomeUnknown          the disk failed while a change was being made durable
+    │   ├── OutOfMemory             no room for this request on the host or the device
+    │   ├── OutcomeUnknown          the disk failed while a change was being made durable
+    │   └── UpstreamUnavailable     the server that makes embeddings of text has no time
     ├── StorageFull             no space left for a change or a checkpoint
     └── StartupError            the server cannot start as asked (exit code 2 or 3)
 
@@ -154,8 +156,27 @@ class Unavailable(SlimvecError):
     """Not ready, draining, or storage failed; nothing was accepted."""
 
 
+class OutOfMemory(Unavailable):
+    """Host or device had no room for a request; nothing changed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "out_of_memory",
+            "there is not enough memory for this request now; nothing changed; "
+            "send fewer rows at once, or try again shortly",
+        )
+
+
 class OutcomeUnknown(Unavailable):
     """The disk failed while a change was being made durable; whether it is, a restart will tell."""
+
+
+class UpstreamUnavailable(Unavailable):
+    """The server that makes embeddings of text asks for patience."""
+
+    def __init__(self, detail: str, *, retry_after_s: int = 1) -> None:
+        super().__init__("upstream_unavailable", detail)
+        self.retry_after_s = retry_after_s
 
 
 class StorageFull(SlimvecError):

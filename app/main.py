@@ -7,9 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.access import KeyRing, keys_of
 from app.api.app import create_app
 from app.api.asgi import App
 from app.api.edge import Edge
+from app.api.gate import Gate
 from app.engine import Engine, choose_device
 from app.errors import StartupError, Unacceptable
 from app.exchange import ImportedLayer
@@ -20,6 +22,8 @@ from app.settings import Settings
 from app.storage.lock import lock
 from app.storage.repository import Repository
 from app.telemetry import Metrics
+from app.types import Embedder
+from app.upstream import Upstream
 
 log = logging.getLogger("slimvec.main")
 
@@ -31,6 +35,7 @@ class Assembly:
     app: App
     service: Service
     settings: Settings
+    keys: KeyRing | None
     resources: ExitStack
 
 
@@ -38,16 +43,20 @@ def build(settings: Settings) -> Assembly:
     """Compose a server; with `settings.state_dict`, that file is imported and the default model.
 
     Raises:
-        StartupError: the device is not there, or another process has the models directory.
+        StartupError: the device is not there, another process has the models directory, there are
+            no API keys where they are needed, or the upstream's URL or key cannot be used.
         ArtifactInvalid, Conflict: the state_dict cannot be imported.
     """
     _check_default_model(settings.default_model)
+    keys = keys_of(settings)
     with ExitStack() as resources:
-        service = _build_service(settings, resources)
+        metrics = Metrics()
+        service = _build_service(settings, resources, _embedder(settings, metrics))
         if settings.state_dict is not None:
             settings = _import_state_dict(service, settings, settings.state_dict)
-        app = create_app(Edge(service, settings, Metrics()))
-        return Assembly(app, service, settings, resources.pop_all())
+        gate = Gate(settings, keys)
+        app = create_app(Edge(service, settings, metrics, gate))
+        return Assembly(app, service, settings, keys, resources.pop_all())
 
 
 def import_layer(settings: Settings, path: Path, name: str) -> ImportedLayer:
@@ -68,7 +77,17 @@ def repair_model(settings: Settings, name: str) -> Recovered:
         return _build_service(settings, resources).models.repair(name)
 
 
-def _build_service(settings: Settings, resources: ExitStack) -> Service:
+def _embedder(settings: Settings, metrics: Metrics) -> Embedder | None:
+    if settings.upstream_url is None:
+        return None
+    upstream = Upstream(settings.upstream_url, settings)
+    metrics.watch(upstream.traffic.measurements)
+    return upstream
+
+
+def _build_service(
+    settings: Settings, resources: ExitStack, embedder: Embedder | None = None
+) -> Service:
     device = choose_device(settings.device)
     is_writable = resources.enter_context(lock(settings.models_dir))
     repository = Repository(settings.models_dir)
@@ -76,7 +95,13 @@ def _build_service(settings: Settings, resources: ExitStack) -> Service:
         repository.sweep()
     else:
         log.warning("the models directory cannot be written: no model in it can change")
-    return Service(Engine(device, settings), repository, settings, is_writable=is_writable)
+    return Service(
+        Engine(device, settings),
+        repository,
+        settings,
+        is_writable=is_writable,
+        embedder=embedder,
+    )
 
 
 def _check_default_model(name: str) -> None:

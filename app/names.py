@@ -6,7 +6,9 @@ import re
 
 from app.errors import Unacceptable
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+# Whole names only; written so that other languages' regular expressions understand it, too.
+MODEL_NAME = r"(?!.*\.\.)[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?"
+_NAME = re.compile(MODEL_NAME)
 
 
 def check_model_name(name: str) -> str:
@@ -17,7 +19,7 @@ def check_model_name(name: str) -> str:
     Raises:
         Unacceptable: `model_name_invalid`.
     """
-    if not _NAME.fullmatch(name) or ".." in name:
+    if not _NAME.fullmatch(name):
         raise Unacceptable(
             "model_name_invalid",
             "expected a model name of 1 to 64 characters from a-z, 0-9, '.', '_' and '-', "

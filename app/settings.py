@@ -82,6 +82,10 @@ class Settings(BaseSettings):
     keep_alive_s: float = Field(
         75.0, gt=0, allow_inf_nan=False, description="how long an idle connection stays open"
     )
+    short_cycle: bool = Field(
+        True,
+        description="/reduce and /train-step are answered where they are parsed; off: through ASGI",
+    )
     deterministic: bool = Field(
         False, description="the bits of a row do not depend on the rows that it came with"
     )
@@ -95,11 +99,17 @@ class Settings(BaseSettings):
         None, description="the API key that the upstream wants; never one of ours"
     )
     upstream_model: str | None = Field(
-        None, description="the upstream's model, where a request does not name one"
+        None,
+        description="the upstream's model; a request that names it gets the default model of ours",
     )
     upstream_batch: int = Field(32, ge=1, description="most texts in one request to the upstream")
     upstream_timeout_s: float = Field(
         30.0, gt=0, allow_inf_nan=False, description="longest wait for the upstream, in seconds"
+    )
+
+    openai_normalize: bool = Field(
+        True,
+        description="/v1/embeddings answers rows of length one, where a request does not say",
     )
 
     checkpoint_every_steps: int = Field(

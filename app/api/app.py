@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
@@ -17,16 +17,23 @@ from starlette.exceptions import HTTPException
 
 from app import __version__
 from app.api.asgi import App
+from app.api.authorization import document_scopes
 from app.api.context import RequestContext, refuse
 from app.api.edge import Edge
 from app.api.errors import TRY_AGAIN, MethodNotAllowed
 from app.api.hot import HotPaths
+from app.api.inference.routes import inference_routes
+from app.api.inference.schemas import READ_RAW as INFERENCE_READ_RAW
+from app.api.openai.routes import openai_routes
+from app.api.openai.schemas import READ_RAW as OPENAI_READ_RAW
 from app.api.routes.controls import READ_RAW, control_routes
 from app.api.routes.docs import docs_routes
 from app.api.routes.health import health_routes
 from app.api.routes.hot import hot_routes
 from app.api.routes.models import model_routes
 from app.api.routes.stream import stream_routes
+from app.api.routes.upstream import READ_RAW as UPSTREAM_READ_RAW
+from app.api.routes.upstream import upstream_routes
 from app.api.routes.versions import version_routes
 from app.api.schemas import (
     HEADERS,
@@ -56,6 +63,9 @@ _READ_RAW = (
     Acknowledgement,
     RecordRefusal,
     *READ_RAW,
+    *INFERENCE_READ_RAW,
+    *OPENAI_READ_RAW,
+    *UPSTREAM_READ_RAW,
     ModelConfig,
     Problem,
 )
@@ -63,8 +73,8 @@ _READ_RAW = (
 
 def create_app(edge: Edge) -> App:
     """The whole edge as one ASGI app; its lifespan starts and closes the service."""
-    framework = create_framework(edge)
-    return RequestContext(HotPaths(framework, edge), edge)
+    paths = HotPaths(create_framework(edge), edge)
+    return RequestContext(paths, edge, paths.find)
 
 
 def create_framework(edge: Edge) -> FastAPI:
@@ -79,17 +89,21 @@ def create_framework(edge: Edge) -> FastAPI:
         generate_unique_id_function=_operation_id,
         lifespan=_lifespan(edge),
     )
-    for router in (
+    routers = (
         hot_routes(edge),
         stream_routes(edge),
         model_routes(edge),
         version_routes(edge),
         control_routes(edge),
+        upstream_routes(edge),
+        openai_routes(edge),
+        inference_routes(edge),
         health_routes(edge),
         docs_routes(),
-    ):
+    )
+    for router in routers:
         app.include_router(router)
-    _handle_errors(app, edge)
+    _handle_errors(app, edge, routers)
     _complete_schema(app)
     return app
 
@@ -118,7 +132,7 @@ def _log_failure(starting: asyncio.Task[None]) -> None:
         log.critical("start-up failed; the server stays not ready", exc_info=error)
 
 
-def _handle_errors(app: FastAPI, edge: Edge) -> None:
+def _handle_errors(app: FastAPI, edge: Edge, routers: Iterable[APIRouter]) -> None:
     def respond(request: Request, error: Exception) -> Response:
         answer = refuse(error, request.scope, edge.metrics)
         return Response(answer.body, answer.status, dict(answer.headers))
@@ -131,7 +145,7 @@ def _handle_errors(app: FastAPI, edge: Edge) -> None:
             request,
             MethodNotAllowed("method_not_allowed", "this path has other methods; see Allow"),
         )
-        response.headers.update(error.headers or {})
+        response.headers["allow"] = _methods(routers, request.scope["path"])
         return response
 
     def respond_to_validation(request: Request, _: Exception) -> Response:
@@ -144,6 +158,14 @@ def _handle_errors(app: FastAPI, edge: Edge) -> None:
     app.add_exception_handler(HTTPException, respond_to_framework)
     app.add_exception_handler(RequestValidationError, respond_to_validation)
     app.add_exception_handler(Exception, respond)
+
+
+def _methods(routers: Iterable[APIRouter], path: str) -> str:
+    """Every method of a path; the framework itself tells only those of the route it tried first."""
+    # The routers' own routes: those of the app stand behind a private type.
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    there = [route for route in routes if route.path_regex.match(path)]
+    return ", ".join(sorted({method for route in there for method in route.methods or ()}))
 
 
 def _complete_schema(app: FastAPI) -> None:
@@ -160,11 +182,25 @@ def _complete_schema(app: FastAPI) -> None:
             components = document.setdefault("components", {})
             components["schemas"] = schemas["$defs"] | components.get("schemas", {})
             components["headers"] = HEADERS
+            _drop_framework_refusals(document)
+            document_scopes(document)
             _add_headers(document["paths"])
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way to extend it
+
+
+def _drop_framework_refusals(document: dict[str, Any]) -> None:
+    """Drop the 422 that the framework documents where a route names none: nobody answers so."""
+    schemas = document["components"]["schemas"]
+    if schemas.pop("HTTPValidationError", None) is None:
+        return
+    del schemas["ValidationError"]
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
 
 
 def _add_headers(paths: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from app import errors
 from app.api.codes import CODES
-from app.api.forms import PROBLEM_TYPE, form_of
+from app.api.forms import Form, form_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,11 @@ class Kind:
 
 
 class MethodNotAllowed(errors.SlimvecError):
-    """The path is there, the method is not."""
+    """The path is there, the method is not; `allow` names those that are."""
+
+    def __init__(self, code: str, detail: str, *, allow: str = "") -> None:
+        super().__init__(code, detail)
+        self.allow = allow
 
 
 class TargetTooLong(errors.SlimvecError):
@@ -72,17 +76,28 @@ def kind_of(error: errors.SlimvecError) -> Kind:
     return next(KINDS[cls] for cls in type(error).__mro__ if cls in KINDS)
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI responses for these statuses, from the same table and that of the codes."""
+def documented(*statuses: int, path: str = "") -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses for these statuses, from the same tables, in the form of the path."""
     titles = {kind.status: kind.title for kind in reversed(KINDS.values())}
-    content = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    form = form_of(path)
+    content = {form.media_type: {"schema": {"$ref": f"#/components/schemas/{form.schema}"}}}
     return {
         status: {
-            "description": f"{titles[status]}; `code` is one of: {', '.join(CODES[status])}",
+            "description": f"{titles[status]}; `code` is one of: {', '.join(_codes(status, form))}",
             "content": content,
         }
         for status in statuses
     }
+
+
+def _codes(status: int, form: Form) -> list[str]:
+    """The machine words that this status may come with, in that form."""
+    return [
+        code
+        for listed, codes in CODES.items()
+        if form.statuses.get(listed, listed) == status
+        for code in codes
+    ]
 
 
 def render(
@@ -90,9 +105,14 @@ def render(
 ) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body for an error, in the form of the path's protocol."""
     kind, form = kind_of(error), form_of(path)
+    status = form.statuses.get(kind.status, kind.status)
     headers = {"content-type": form.media_type}
     if kind.try_again:
         headers["retry-after"] = str(getattr(error, "retry_after_s", _RETRY_AFTER_S))
     if kind.status == 401:
         headers["www-authenticate"] = "Bearer"
-    return kind.status, headers, form.body(error, kind.status, kind.title, instance)
+    if isinstance(error, MethodNotAllowed) and error.allow:
+        headers["allow"] = error.allow
+    if status in form.lasting:
+        headers["x-should-retry"] = "false"
+    return status, headers, form.body(error, status, kind.title, instance)

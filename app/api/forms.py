@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import orjson
@@ -23,10 +23,16 @@ class Form:
     Attributes:
         media_type: its Content-Type.
         document: error, status, title and request id → the body.
+        statuses: where it has another status than the table of `api/errors.py`.
+        lasting: statuses that clients would try again, and that only a person can end.
+        schema: of the body, in the document of the API.
     """
 
     media_type: str
     document: Render
+    statuses: Mapping[int, int] = field(default_factory=dict)
+    lasting: frozenset[int] = frozenset()
+    schema: str = "Problem"
 
     def body(self, error: SlimvecError, status: int, title: str, instance: str) -> bytes:
         """The bytes of a refusal."""
@@ -61,13 +67,28 @@ def _problem(error: SlimvecError, status: int, title: str, instance: str) -> dic
 def _openai(error: SlimvecError, status: int, title: str, instance: str) -> dict[str, Any]:
     """What clients of OpenAI's API read: one object `error`."""
     del title, instance  # the id is in the header Request-Id
-    kind = "server_error" if status >= 500 else "invalid_request_error"
+    kind = _OPENAI_KINDS.get(status, "server_error" if status >= 500 else "invalid_request_error")
     param = error.pointer.strip("/").partition("/")[0] or None
     return {"error": {"message": error.detail, "type": kind, "param": param, "code": error.code}}
 
 
 _NATIVE = Form(PROBLEM_TYPE, _problem)
-# Clients of the Open Inference Protocol read `error`, and some only from this media type.
-_INFERENCE = Form(_JSON, _problem)
-_OPENAI = Form(_JSON, _openai)
+# Clients of the Open Inference Protocol read `error`, and some only from this media type; what they
+# call a bad argument is 400.
+_INFERENCE = Form(_JSON, _problem, statuses={422: 400})
+# OpenAI's answer to a request that it understands and will not serve is 400. Its clients would send
+# a conflict again, and whatever is above 500, unless they are told.
+_OPENAI = Form(
+    _JSON,
+    _openai,
+    statuses={422: 400},
+    lasting=frozenset({409, 501}),
+    schema="OpenAIRefusal",
+)
+_OPENAI_KINDS = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+    503: "service_unavailable_error",
+}
 _OPENAI_PATHS = ("/v1/embeddings", "/v1/models", "/embeddings")

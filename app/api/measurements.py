@@ -21,10 +21,10 @@ def measurements(service: Service) -> Iterator[Metric]:
 
 
 def _loaded(service: Service) -> Metric:
-    gauge = _gauge("model_loaded", "1 where a model is served, 0 where it could not be loaded")
+    gauge = _gauge("model_loaded", "1 where a model is served, 0 where it is not in memory")
     for summary in service.summaries():
         gauge.add_metric((summary.model,), 1)
-    for model in list(service.models.not_loaded):
+    for model in service.models.absent:
         gauge.add_metric((model,), 0)
     return gauge
 

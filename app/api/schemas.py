@@ -10,9 +10,14 @@ from pydantic.json_schema import SkipJsonSchema
 
 from app.api.routes.reduce import ReduceParameters
 from app.config import Component
+from app.names import MODEL_NAME
 from app.types import Json, ModelSummary
 
-ModelName = Annotated[str, Path(description="the model's name")]
+# The pattern is for readers of the document: `check_model_name` refuses, with a code of its own.
+ModelName = Annotated[
+    str,
+    Path(description="the model's name", json_schema_extra={"pattern": f"^{MODEL_NAME}$"}),
+]
 Nested = Annotated[
     list[Any], Field(description="numbers, nested by the leading dimensions; rows of equal length")
 ]
@@ -136,7 +141,9 @@ class CheckpointAnswer(BaseModel):
 class Health(BaseModel):
     """A probe's answer: the status code is about serving, the body about training too."""
 
-    status: Literal["live", "ready", "not_loaded", "starting", "draining", "closed", "failed"]
+    status: Literal[
+        "live", "ready", "not_loaded", "out_of_memory", "starting", "draining", "closed", "failed"
+    ]
     serving: bool = Field(description="whether vectors are made")
     training: bool = Field(description="whether every model of the repository accepts changes")
     reason: str = Field(description="why one of the two is off, or what a start is doing now")
@@ -196,14 +203,19 @@ IF_MATCH: Json = {
     "in": "header",
     "required": False,
     "description": 'apply only at this version, like "41" (with the quotes); 412 otherwise',
-    "schema": {"type": "string"},
+    "schema": {"type": "string", "pattern": r'^(\*|"[0-9]{1,18}")$'},
 }
 IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
     "description": "apply this request once, however often it is sent under this key",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 255,
+        "pattern": "^[!-~]([ -~]*[!-~])?$",
+    },
 }
 OCTETS: Json = {"schema": {"type": "string", "format": "binary"}}
 HEADERS: Json = {

@@ -3,7 +3,8 @@
 | file | what it holds |
 |---|---|
 | `options.py` | settings as flags, and how a command ends in an error |
-| `serve.py`, `import_.py`, `train.py`, `journal.py`, `verify.py`, `repair.py` | one command each |
+| `serve.py`, `import_.py`, `train.py` and all others | one command each |
+| `api_key.py` | the key that a command sends to a server |
 
 A new command: a file with one `@click.command()`, and its name in `_COMMANDS`.
 """
@@ -15,6 +16,7 @@ import click
 from app import __version__
 from app.cli.import_ import import_
 from app.cli.journal import journal
+from app.cli.keys import keys
 from app.cli.options import read_settings
 from app.cli.repair import repair
 from app.cli.serve import serve
@@ -23,7 +25,7 @@ from app.cli.verify import verify
 
 __all__ = ["main", "read_settings"]
 
-_COMMANDS = (serve, import_, train, journal, verify, repair)
+_COMMANDS = (serve, import_, train, journal, verify, repair, keys)
 
 
 @click.group()

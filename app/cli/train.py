@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import click
 
+from app.cli.api_key import api_key_option, read_api_key
 from app.cli.options import errors_as_exit_codes
 from app.errors import SlimvecError, StorageFull, Unavailable
 
@@ -25,6 +26,7 @@ _FILE = click.Path(path_type=Path)
 @click.argument("path", metavar="FILE.npy", type=_FILE)
 @click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="the server")
 @click.option("--model", help="the model's name; without it, the server's default model")
+@api_key_option
 @click.option("--targets", type=_FILE, help="an .npy file with a target for each row")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--epochs", type=click.IntRange(1), default=1, show_default=True)
@@ -56,26 +58,30 @@ def train(path: Path, url: str, model: str | None, targets: Path | None, **optio
         file = TrainingFile(
             path, targets, batch_size=options["batch_size"], epochs=options["epochs"]
         )
-        _greet(url, model)
-        _train(file, url, model, options)
+        api_key = read_api_key(options.pop("api_key_file"))
+        _greet(url, model, api_key)
+        _train(file, url, model, api_key, options)
 
 
-def _greet(url: str, model: str | None) -> None:
+def _greet(url: str, model: str | None, api_key: str | None) -> None:
     """Say at once, not after `--retry-for`, that there is no such server or model."""
     from app.client import Client, Retries
 
-    with Client(url, model, retries=Retries(total_s=0)) as client:
+    with Client(url, model, api_key=api_key, retries=Retries(total_s=0)) as client:
         client.describe()
 
 
-def _train(file: TrainingFile, url: str, model: str | None, options: dict[str, Any]) -> None:
+def _train(
+    file: TrainingFile, url: str, model: str | None, api_key: str | None, options: dict[str, Any]
+) -> None:
     from app.client import Client, ConnectionTrouble, Retries
 
     passing = (ConnectionTrouble, Unavailable, StorageFull, KeyboardInterrupt)
     on_error: Literal["stop", "skip"] = options["on_error"]
     retries = Retries(total_s=options["retry_for"])
     key = options["key"] or str(uuid4())
-    with Client(url, model, retries=retries) as client, _Progress(file) as progress:
+    client = Client(url, model, api_key=api_key, retries=retries)
+    with client, _Progress(file) as progress:
         try:
             for item in client.train_stream(file, loss=options["loss"], on_error=on_error, key=key):
                 progress.show(item)

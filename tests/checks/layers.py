@@ -16,7 +16,7 @@ from torch.func import functional_call
 from torch.nn.utils.parametrize import is_parametrized
 
 from app.config import ModelConfig, parse_config
-from app.layers import INITIALISERS, Draw, folded, plain, retract_
+from app.layers import INITIALISERS, Draw, folded, plain, product, retract_
 
 INPUT_SIZE = 7
 # The least that each layer must be told; a new layer adds its line.
@@ -115,6 +115,7 @@ def check_folded_equals_forward(config: ModelConfig, layer: nn.Module) -> None:
     torch.testing.assert_close(
         serving(hidden_states), layer(hidden_states), rtol=0, atol=SUMMATION_ORDER
     )
+    assert torch.equal(product(config, folded(layer))(hidden_states), serving(hidden_states))
 
 
 def check_folded_owns_its_storage(layer: nn.Module) -> None:

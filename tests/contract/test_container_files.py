@@ -114,7 +114,27 @@ def test_every_slimvec_variable_is_a_setting(name: str) -> None:
 @pytest.mark.parametrize("name", ["Dockerfile", "docker-compose.yml"])
 def test_no_secret_is_written_into_the_file(name: str) -> None:
     lines = (REPOSITORY / name).read_text().splitlines()
-    assert [line for line in lines if SECRET.search(line.replace("type=secret", ""))] == []
+    lines = [re.sub(r"type=secret|^ *secrets:", "", line) for line in lines]
+    assert [line for line in lines if SECRET.search(line)] == []
+
+
+def test_nobody_is_let_in_without_a_key_unless_the_operator_types_it() -> None:
+    text = "".join((REPOSITORY / name).read_text() for name in ("Dockerfile", "docker-compose.yml"))
+    assert "insecure" not in text.lower()
+    assert image_environment()["SLIMVEC_HOST"] == "0.0.0.0"
+
+
+def test_a_service_reads_its_keys_from_a_secret_that_is_a_folder(service: dict[str, Any]) -> None:
+    (name,) = service["secrets"]
+    folder, _, file = service["environment"]["SLIMVEC_KEYS_FILE"].rpartition("/")
+    assert (folder, file) == (f"/run/secrets/{name}", "keys.json")
+    assert COMPOSE["secrets"] == {name: {"file": "${KEYS_DIR:-./secrets}"}}
+    assert "/secrets/" in (REPOSITORY / ".gitignore").read_text().splitlines()
+
+
+def test_a_service_answers_to_its_name_among_containers(service: dict[str, Any]) -> None:
+    hosts = service["environment"]["SLIMVEC_ALLOWED_HOSTS"]
+    assert hosts == f"${{SLIMVEC_ALLOWED_HOSTS:-{','.join(sorted(SERVICES.values()))}}}"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from app.api.app import create_app
 from app.api.edge import Edge
 from app.api.errors import KINDS, render
+from app.api.gate import Gate
 from app.errors import SlimvecError, StepRejected
 from app.main import build
 from app.settings import Settings
@@ -134,7 +135,9 @@ def test_a_draining_server_refuses_changes_and_still_reduces(start_server: Serve
 async def test_a_server_that_is_still_loading_says_so(tmp_path: Path) -> None:
     assembly = build(Settings(models_dir=tmp_path, device="cpu"))
     with assembly.resources:
-        app = create_app(Edge(assembly.service, assembly.settings, Metrics()))
+        app = create_app(
+            Edge(assembly.service, assembly.settings, Metrics(), Gate(assembly.settings))
+        )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
             for path in ("/reduce", "/train-step"):

@@ -14,6 +14,7 @@ import pytest
 
 from app.api.app import create_app
 from app.api.edge import Edge
+from app.api.gate import Gate
 from app.engine import Engine, choose_device
 from app.errors import Unavailable
 from app.main import build
@@ -67,7 +68,9 @@ def test_a_model_whose_training_stopped_is_named_and_serving_goes_on(
 async def test_before_the_start_is_over_nothing_is_ready(tmp_path: Path) -> None:
     assembly = build(Settings(models_dir=tmp_path, device="cpu"))
     with assembly.resources:
-        app = create_app(Edge(assembly.service, assembly.settings, Metrics()))
+        app = create_app(
+            Edge(assembly.service, assembly.settings, Metrics(), Gate(assembly.settings))
+        )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
             ready = await http.get("/health/ready")
@@ -113,7 +116,7 @@ async def test_a_start_says_what_it_is_replaying(killed: Path) -> None:
     settings, store = Settings(models_dir=killed), _Paused(killed)
     service = Service(Engine(choose_device("cpu"), settings), store, settings)
     starting = asyncio.create_task(service.start())
-    transport = httpx.ASGITransport(create_app(Edge(service, settings, Metrics())))
+    transport = httpx.ASGITransport(create_app(Edge(service, settings, Metrics(), Gate(settings))))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         assert await asyncio.to_thread(store.reached.wait, _PATIENCE_S)
         ready = await http.get("/health/ready")

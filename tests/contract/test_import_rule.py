@@ -44,6 +44,7 @@ class Rule:
 _LEAF = Rule(_LEAVES, _HTTP | {"torch"})
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_LEAVES, _LEAF),
+    "access": Rule(_LEAVES | {"access"}, _HTTP | {"torch", "numpy"}),
     "codecs": Rule(_CODECS, _HTTP | _DISK | {"torch"}),
     "layers": Rule(_BELOW_LAYERS | {"layers"}, _HTTP | _DISK | _THREADS | {"numpy"}),
     "training": Rule(_CODECS | {"layers", "training"}, _HTTP | _DISK | _THREADS),
@@ -51,10 +52,11 @@ RULES: dict[str, Rule] = {
     "storage": Rule(_LEAVES | {"storage"}, _HTTP | {"torch", "numpy"}),
     "exchange": Rule(_CODECS | {"layers", "exchange"}, _HTTP),
     "service": Rule(_CODECS | {"engine", "storage", "exchange", "service"}, _HTTP | {"torch"}),
-    "api": Rule(_CODECS | {"service", "api"}, frozenset({"torch"})),
+    "api": Rule(_CODECS | {"access", "service", "api"}, frozenset({"torch"})),
+    "upstream": Rule(_CODECS | {"upstream"}, _DISK | frozenset({"torch", "fastapi", "uvicorn"})),
     "client": Rule(_CODECS | {"client"}, _DISK | frozenset({"torch", "fastapi", "uvicorn"})),
     "cli": Rule(
-        _CODECS | {"api", "service", "main", "client", "cli"}, frozenset({"torch", "fastapi"})
+        _CODECS | {"access", "api", "service", "main", "client", "cli"}, frozenset({"torch", "fastapi"})
     ),
 }  # fmt: skip
 # Composition and the entry point put the rooms together.
@@ -82,7 +84,11 @@ SEEDED = {
     "exchange/state_dict.py": "from app.service import Service",
     "client/verbs.py": "from app.api.codes import CODES",
     "client/arrays.py": "import torch",
+    "upstream/line.py": "from app.service import Service",
+    "upstream/upstream.py": "from pathlib import Path",
     "cli/train.py": "from app.engine import Engine",
+    "access/key_ring.py": "from app.api.gate import Gate",
+    "access/keys_file.py": "from starlette.requests import Request",
     "errors.py": "from app.codecs import CODECS",
     "types/values.py": "if TYPE_CHECKING:\n    from app.engine import Engine",
 }

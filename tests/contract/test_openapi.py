@@ -12,12 +12,19 @@ from fastapi.openapi.models import OpenAPI
 
 from app.api.codes import CODES
 from app.api.errors import KINDS
+from app.api.forms import form_of
 from tests.conftest import MODELS, ModelFactory
 from tests.server import RunningServer
 
 HOT = ("/reduce", "/models/{model}/reduce", "/train-step", "/models/{model}/train-step")
 STREAMS = ("/train-stream", "/models/{model}/train-stream")
 FITS = ("/fit", "/models/{model}/fit")
+OF_MODEL = tuple(f"/v2/models/{{model}}{which}" for which in ("", "/versions/{version}"))
+INFERS = tuple(f"{path}/infer" for path in OF_MODEL)
+RESIDENCE = tuple(f"/v2/repository/models/{{model}}/{verb}" for verb in ("load", "unload"))
+EMBEDDINGS = ("/v1/embeddings", "/embeddings")
+_EMBEDDED = frozenset({400, 404, 409, 413, 415, 429, 501, 502, 503})
+_INFERRED = frozenset({400, 404, 412, 413, 415, 429, 501, 503})
 _CONTROLLED = frozenset({400, 404, 412, 413, 415, 422, 429, 503, 507})
 # Method and path as the contract's route table has them, with what each answers well and ill.
 ROUTES: dict[tuple[str, str], tuple[str, frozenset[int]]] = {
@@ -35,6 +42,24 @@ ROUTES: dict[tuple[str, str], tuple[str, frozenset[int]]] = {
     ("get", "/models/{model}/versions"): ("200", frozenset({404, 422, 503})),
     ("post", "/models/{model}/versions"): ("201", frozenset({404, 422, 503, 507})),
     ("get", "/models/{model}/versions/{version}"): ("200", frozenset({404, 422, 503})),
+    ("get", "/models/{model}/upstream"): ("200", frozenset({404, 409, 422, 503})),
+    ("put", "/models/{model}/upstream"): ("200", frozenset({400, 404, 413, 415, 422, 503, 507})),
+    **{("post", path): ("200", _EMBEDDED) for path in EMBEDDINGS},
+    ("get", "/v1/models"): ("200", frozenset({500, 503})),
+    ("get", "/v1/models/{id}"): ("200", frozenset({404, 500, 503})),
+    ("get", "/v2"): ("200", frozenset()),
+    ("get", "/v2/health/live"): ("200", frozenset()),
+    ("get", "/v2/health/ready"): ("200", frozenset({503})),
+    ("get", "/v2/models"): ("200", frozenset()),
+    ("get", "/v2/models/stats"): ("200", frozenset()),
+    **{
+        ("get", f"{path}{what}"): ("200", frozenset({400, 404, 503}))
+        for path in OF_MODEL
+        for what in ("", "/ready", "/config", "/stats")
+    },
+    **{("post", path): ("200", _INFERRED) for path in INFERS},
+    ("post", "/v2/repository/index"): ("200", frozenset({400, 413})),
+    **{("post", path): ("200", frozenset({400, 404, 409, 413, 503, 507})) for path in RESIDENCE},
     ("get", "/health/live"): ("200", frozenset()),
     ("get", "/health/ready"): ("200", frozenset()),
     ("get", "/metrics"): ("200", frozenset()),
@@ -42,7 +67,7 @@ ROUTES: dict[tuple[str, str], tuple[str, frozenset[int]]] = {
 NOT_YET = [
     ("POST", "/evaluate"), ("POST", "/jvp"), ("POST", "/models/small/evaluate"),
     ("GET", "/models/small/drift"), ("POST", "/models/small/migrate"), ("GET", "/events"),
-    ("GET", "/models/small/versions/1/export"), ("GET", "/v2"), ("POST", "/v1/embeddings"),
+    ("GET", "/models/small/versions/1/export"),
 ]  # fmt: skip
 
 CONTROLS = ("ServingRequest", "RollbackRequest", "ConfigureRequest", "FitRequest")
@@ -52,7 +77,8 @@ STAMPS = {"Model-Name", "Model-Version", "Model-Digest"}
 KEYED = {"Idempotency-Replayed", "Idempotency-Window"}  # only where a key was sent
 EVERYWHERE = {"Request-Id", "Server-Timing"}
 _NOT_JSON = {
-    ("get", "/metrics"), ("delete", "/models/{model}"), *(("post", path) for path in STREAMS),
+    ("get", "/metrics"), ("delete", "/models/{model}"),
+    *(("post", path) for path in (*STREAMS, *RESIDENCE)),
 }  # fmt: skip
 
 _PASSING = ("409", "429", "503")
@@ -132,6 +158,11 @@ def test_every_body_has_its_media_types_and_a_json_schema(document: dict[str, An
         ("post", "/fit"): both,
         ("post", "/models/{model}/fit"): both,
         ("put", "/models/{model}/serving"): json,
+        ("put", "/models/{model}/upstream"): json,
+        ("post", "/v1/embeddings"): json,
+        ("post", "/embeddings"): json,
+        **{("post", path): json | {"application/octet-stream"} for path in INFERS},
+        **{("post", path): json for path in (*RESIDENCE, "/v2/repository/index")},
         ("post", "/models/{model}/rollback"): json,
         ("patch", "/models/{model}"): json,
     }
@@ -144,11 +175,14 @@ def test_every_refusal_is_documented_from_the_table(document: dict[str, Any]) ->
         for status, response in operation["responses"].items():
             if int(status) < 400 or path == "/health/ready":
                 continue
-            content = response["content"]["application/problem+json"]
-            assert content["schema"]["$ref"].endswith("/Problem"), (path, status)
+            form = form_of(path)
+            content = response["content"][form.media_type]
+            assert content["schema"]["$ref"].endswith(f"/{form.schema}"), (path, status)
             title, _, codes = response["description"].partition("; `code` is one of: ")
             assert title == titles[status], (path, status)
-            assert codes.split(", ") == list(CODES[int(status)]), (path, status)
+            listed = [n for n in CODES if str(form.statuses.get(n, n)) == status]
+            told = [code for number in listed for code in CODES[number]]
+            assert codes.split(", ") == told, (path, status)
 
 
 def test_every_field_of_the_bodies_is_described(document: dict[str, Any]) -> None:
@@ -193,6 +227,16 @@ def test_the_examples_of_the_controls_work(
     example = _example(document, method, f"/models/{{model}}{end}", name)
     answer = server.http.request(method, f"/models/{model}{end}", json=example)
     assert answer.status_code == 200, answer.text
+
+
+def test_the_example_of_an_inference_works(
+    document: dict[str, Any], server: RunningServer, new_model: ModelFactory
+) -> None:
+    model = new_model(_example(document, "put", "/models/{model}", "small"))
+    for path in INFERS:
+        target = path.format(model=model, version=1)
+        answer = server.http.post(target, json=_example(document, "post", path, "json"))
+        assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.parametrize("verb", ["reduce", "train-step", "fit"])

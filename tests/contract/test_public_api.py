@@ -18,6 +18,7 @@ from app.cli import main
 LAYERS_API = {
     "INITIALISERS", "LAYERS", "ORTHONORMALITY_TOLERANCE", "PARAMETRIZATIONS", "Draw",
     "Parametrization", "QRReduction", "assign", "build", "folded", "orthonormality_error", "plain",
+    "product",
     "retract_",
 }  # fmt: skip
 
@@ -36,7 +37,7 @@ def test_help_lists_the_verbs_of_an_operator(command: list[str]) -> None:
     result = run([*command, "--help"], capture_output=True, text=True, check=True)
     listed = result.stdout.partition("Commands:")[2].split("\n")
     verbs = [line.split()[0] for line in listed if line.strip()]
-    assert verbs == ["import", "journal", "repair", "serve", "train", "verify"]
+    assert verbs == ["import", "journal", "keys", "repair", "serve", "train", "verify"]
 
 
 def test_the_version_is_the_packages() -> None:

@@ -57,6 +57,10 @@ class Wire:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Break the connection; the next request makes a new one."""
         self._connection.close()
 
     def send(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:

@@ -24,14 +24,20 @@ class ServerProcess:
     Args:
         models_dir: the model repository, always a copy.
         flags: further flags of `slimvec serve`.
+        module: what is run as `slimvec`.
+        python: which interpreter runs it; none: this one.
     """
 
-    def __init__(self, models_dir: Path, *flags: str) -> None:
+    def __init__(
+        self, models_dir: Path, *flags: str, module: str = "app", python: Path | None = None
+    ) -> None:
         self._command = ["serve", "--port", "0", "--models-dir", str(models_dir), *flags]
+        self._module = module
+        self._python = python
         self.log: list[str] = []
 
     def __enter__(self) -> ServerProcess:
-        self.process = start(*self._command)
+        self.process = start(*self._command, module=self._module, python=self._python)
         self.banner = self._read_banner()
         # A full pipe would stop the server.
         self._rest = Thread(target=self.log.extend, args=(self.process.stderr,), daemon=True)
@@ -72,10 +78,12 @@ class ServerProcess:
         raise AssertionError(f"the server did not become ready:\n{''.join(self.log)}")
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start(
+    *arguments: str, module: str = "app", python: Path | None = None
+) -> subprocess.Popen[str]:
     """`slimvec …`, its standard error in a pipe."""
     return subprocess.Popen(
-        [sys.executable, "-m", "app", *arguments],
+        [python or sys.executable, "-m", module, *arguments],
         stderr=subprocess.PIPE,
         text=True,
         env=plain_environment(),

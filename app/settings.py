@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     max_connections: int = Field(4096, ge=1, description="most open connections")
     max_concurrent_requests: int = Field(1024, ge=1, description="most requests in flight")
     max_bytes_in_flight: int = Field(
-        512 << 20, ge=1 << 20, description="most bytes of request bodies in memory at once"
+        512 << 20, ge=1 << 20, description="most memory for the bodies of requests, in bytes"
     )
     max_header_bytes: int = Field(16 << 10, ge=1024, description="largest head of a request")
     max_headers: int = Field(100, ge=8, description="most headers of a request")

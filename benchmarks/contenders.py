@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,11 +96,13 @@ class Server:
 def running(folder: Path, names: Set[str]) -> Iterator[dict[str, Server]]:
     """Servers of the same layer, until the end; `folder` is for their models and logs."""
     with ExitStack() as stack:
-        started = [
-            stack.enter_context(_process(_module(n, folder), _log(folder, n)))
+        processes = [
+            stack.enter_context(
+                started([sys.executable, "-m", *_module(n, folder)], _log(folder, n))
+            )
             for n in sorted(names)
         ]
-        found = zip(sorted(names), started, strict=True)
+        found = zip(sorted(names), processes, strict=True)
         yield {name: _ready(name, process, folder) for name, process in found}
 
 
@@ -134,10 +136,13 @@ def _module(name: str, folder: Path) -> list[str]:
 
 
 @contextmanager
-def _process(module: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    command: list[str], log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process until the end, all that it says in a file; it is asked to end, then killed."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *module], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment
         )
     try:
         yield process

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ from time import monotonic, sleep
 import click
 import numpy as np
 
-from benchmarks.contenders import OURS, ContenderFailed, Server, running
+from benchmarks.contenders import OURS, ContenderFailed, Server, running, started
 from benchmarks.lanes import over_http
 from benchmarks.peers.environments import python_of
 from benchmarks.peers.table import DIALECTS, MEETINGS, PEERS, Meeting
@@ -26,7 +25,6 @@ from benchmarks.work import weights
 
 _SCRIPTS = Path(__file__).parent
 _START_TIMEOUT_S = 90.0
-_STOP_TIMEOUT_S = 30.0
 _POLL_S = 0.2
 _TOLERANCE = 1e-5
 _HEAD = "| request | server | req/s | p50 ms | p99 ms | Slimvec is x this |"
@@ -73,21 +71,10 @@ def _peer(name: str, folder: Path) -> Iterator[Server]:
     np.save(matrix, weights())
     command = [str(python_of(name)), str(_SCRIPTS / name / "serve.py"), str(matrix), str(port)]
     log = folder / f"{name}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=_alone(name)
-        )
-    server = Server(name, port, process)
-    try:
+    with started(command, log, _alone(name)) as process:
+        server = Server(name, port, process)
         _await(server, log)
         yield server
-    finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _alone(name: str) -> dict[str, str]:

@@ -9,15 +9,16 @@ APP = Path(__file__).parents[2] / "app"
 
 # Seconds that only grow; all else in these two modules is, or may be, the clock on the wall.
 _CLOCKS, _STEADY = {"time", "datetime"}, {"monotonic", "perf_counter", "sleep"}
-# When a row, a checkpoint and an API key were made; the last is told to OpenAI's clients.
+# When a row, a checkpoint and an API key were made, and a model was last asked: told to clients.
 _SHOWN = {
     "access/keys_file.py",
+    "api/inference/statistics.py",
     "api/openai/models.py",
     "service/rows.py",
     "service/version_files.py",
 }
 # An API key ends on a date.
-_DATED = {"access/key_ring.py"}
+_DATED = {"access/key_ring.py", "cli/keys.py"}
 
 
 def clock_names(path: Path) -> set[str]:

@@ -34,6 +34,8 @@ def test_the_five_minutes_work_line_by_line(models_dir: Path, tmp_path: Path) ->
     first, passes = ended.stdout.partition("pass 1")[::2]
     assert first.startswith('{"reduced":[[')
     assert '"model":"minilm-384-to-96","version":1' in first
+    assert '"object":"embedding"' in first
+    assert '"model_name":"minilm-384-to-96","model_version":"1"' in first
     losses = [float(loss) for loss in re.findall(r"loss ([0-9.]+), version", passes)]
     assert losses[4] < losses[0]
     assert re.findall(r"idempotency-replayed: \w+", passes) == ["idempotency-replayed: true"]

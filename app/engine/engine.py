@@ -49,8 +49,9 @@ _INLINE_MULTIPLY_ADDS = 32 << 20
 # 8 rows half of it, and those of 32 rows gain nothing: the rows of one fill the kernel.
 _SHARING_ROWS = 16
 _MOST_ROWS = 256
-# On CUDA a launch costs as much as hundreds of rows.
+# On CUDA a launch costs as much as hundreds of rows. Chosen, not measured: no device was at hand.
 _MOST_ROWS_ON_CUDA = 8192
+_MULTIPLY_ADDS_ON_CUDA = 8 << 30
 
 # 256 MiB in float32, and three times that with Adam's moments.
 _MAX_WEIGHTS = 64 << 20
@@ -192,12 +193,14 @@ class Engine:
         if self._thread is None:
             multiplier: Multiplier = HostMultiplier()
             most_rows, sharing_rows = _MOST_ROWS, _SHARING_ROWS
+            multiply_adds = _INLINE_MULTIPLY_ADDS
         else:
             multiplier = StagedMultiplier(self.device.torch)
             most_rows = sharing_rows = _MOST_ROWS_ON_CUDA
+            multiply_adds = _MULTIPLY_ADDS_ON_CUDA
         return Batcher(
             partial(outcomes, multiplier, self.memory),
-            most_rows=partial(_together, most_rows),
+            most_rows=partial(_together, most_rows, multiply_adds),
             sharing_rows=sharing_rows,
             thread=self._thread,
         )
@@ -226,10 +229,10 @@ def _thread_of(device: ChosenDevice) -> ThreadPoolExecutor | None:
     return ThreadPoolExecutor(1, thread_name_prefix="device")
 
 
-def _together(most_rows: int, snapshot: Snapshot) -> int:
+def _together(most_rows: int, multiply_adds: int, snapshot: Snapshot) -> int:
     """Most rows of one product: with few weights, with many, and as the tiling allows."""
     weights = snapshot.input_size * snapshot.n_components
-    return min(most_rows, _INLINE_MULTIPLY_ADDS // weights, snapshot.tiling.most)
+    return min(most_rows, multiply_adds // weights, snapshot.tiling.most)
 
 
 def _drawn_cheaply(config: ModelConfig) -> ModelConfig:

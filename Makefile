@@ -100,4 +100,4 @@ image-test: install ## build the CPU image, run it by compose, drive it
 	$(BIN)/python -m pytest -m image tests/image
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .venv-fuzz .venv-audit $(INTEROP) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-fuzz .venv-audit .venv-peers $(INTEROP) .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis

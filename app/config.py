@@ -145,6 +145,7 @@ class ModelConfig(BaseModel):
         default=False,
         description="components are ordered, so that the first ones alone are a reduction too",
     )
+    frozen: bool = Field(default=False, description="served and never trained")
     seed: int = Field(default=0, ge=0, lt=2**63, description="of the initial weights")
 
     @property

@@ -19,6 +19,7 @@
     │   └── InProgress              the same request is being carried out
     ├── PreconditionFailed      the version is not the one asked for
     ├── QueueFull               try again: the queue is bounded
+    ├── MustPause               whoever sends this has to pause first
     ├── Unavailable             not ready, draining, storage failed
     │   ├── OutOfMemory             no room for this request on the host or the device
     │   ├── OutcomeUnknown          the disk failed while a change was being made durable
@@ -148,6 +149,14 @@ class QueueFull(SlimvecError):
     """A bounded queue is full; nothing was accepted. `retry_after_s` says when to come again."""
 
     def __init__(self, code: str, detail: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(code, detail)
+        self.retry_after_s = retry_after_s
+
+
+class MustPause(SlimvecError):
+    """Whoever sends this has to pause for `retry_after_s` first; nothing was accepted."""
+
+    def __init__(self, code: str, detail: str, *, retry_after_s: int = 60) -> None:
         super().__init__(code, detail)
         self.retry_after_s = retry_after_s
 

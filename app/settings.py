@@ -90,6 +90,9 @@ class Settings(BaseSettings):
         False, description="the bits of a row do not depend on the rows that it came with"
     )
     train_queue: int = Field(64, ge=1, description="most train steps waiting, a model")
+    max_rejections: int = Field(
+        1000, ge=1, description="most rejected steps in a row, a sender and model, until a pause"
+    )
     train_group: int = Field(16, ge=1, description="most train steps in one commit")
 
     upstream_url: str | None = Field(

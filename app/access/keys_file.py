@@ -87,8 +87,12 @@ def edit_keys(path: Path) -> Iterator[dict[str, ApiKey]]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[int]:
-    with _named(folder):
+    try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError as error:
+        raise _invalid(f"cannot be made: there is no folder {folder}; make it first") from error
+    except OSError as error:
+        raise _unusable(folder, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
@@ -136,6 +140,8 @@ def _parse(path: Path, content: bytes) -> dict[str, ApiKey]:
     try:
         stored = _StoredKeys.model_validate_json(content)
     except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            raise _invalid(f"{path} is damaged: it is not one whole JSON document") from None
         fault = first_fault(error)
         raise _invalid(f"{path} is damaged: at {fault.pointer}: {fault.sentence}") from None
     keys = {key.id: _loaded(key) for key in stored.keys}
@@ -184,6 +190,8 @@ def _unusable(path: Path, error: OSError) -> StartupError:
     reason = os.strerror(error.errno or 0).lower()
     if isinstance(error, FileNotFoundError):
         way_out = f"make the first key: slimvec keys add --keys-file {path}"
+    elif isinstance(error, IsADirectoryError):
+        way_out = "name a file in it"
     else:
         way_out = f"give it to this process (user {os.geteuid()}); it holds hashes, no keys"
     return _invalid(f"{path}: {reason}; {way_out}")

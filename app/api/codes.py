@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 CODES: Mapping[int, Mapping[str, str]] = {
     400: {
-        "bad_host": "Host is missing, or is not a name with perhaps a port",
+        "bad_host": "Host is missing, given twice, or not a name with perhaps a port",
         "bad_idempotency_key": "Idempotency-Key is empty, over-long or not printable ASCII",
         "bad_inference_header": "Inference-Header-Content-Length is not the length of a JSON part",
         "bad_if_match": "If-Match is not one quoted version",
@@ -48,6 +48,7 @@ CODES: Mapping[int, Mapping[str, str]] = {
     409: {
         "idempotency_in_progress": "the same request is being carried out; ask again shortly",
         "model_exists": "the name is taken",
+        "model_frozen": "the model's config says that it is never trained",
         "upstream_changed": "the upstream's model is another than the one that this model reduces",
         "upstream_width": "the upstream's embeddings are not input_size wide",
         "version_exists": "that version is on disk already",
@@ -109,6 +110,7 @@ CODES: Mapping[int, Mapping[str, str]] = {
         "overloaded": "too many reduces are in flight",
         "queue_full": "too many train steps of this model are waiting",
         "upstream_busy": "the upstream has too many requests",
+        "too_many_rejections": "the sender's steps were rejected one after the other: pause first",
         "too_many_wrong_keys": "this peer presented too many API keys that are not known",
     },
     431: {"head_too_large": "the headers are too many, or have too many bytes"},

@@ -18,9 +18,9 @@ from app.api.answer import ALWAYS, Answer, Headers, Stamped, timing
 from app.api.asgi import App, ClientGone, Message, Receive, Scope, Send, declared_bytes, headers_of
 from app.api.cost import weight_of
 from app.api.edge import Edge, RawRoute
-from app.api.errors import render
+from app.api.errors import as_fault, render
 from app.api.security import PAGE, PAGE_HEADERS
-from app.errors import OutOfMemory, SlimvecError, Unavailable
+from app.errors import Unavailable
 from app.service import Ticket
 from app.telemetry import Metrics
 
@@ -183,16 +183,12 @@ class RequestContext:
 
 
 def refuse(error: Exception, scope: Scope, metrics: Metrics) -> Answer:
-    """The answer to an error; a fault of ours is logged here, once, and stays inside."""
+    """The answer to an error."""
     request_id = scope["request_id"]
-    if isinstance(error, MemoryError):
-        error = OutOfMemory()
-    if not isinstance(error, SlimvecError):
-        log.error("unexpected error", exc_info=error, extra={"request_id": request_id})
-        error = SlimvecError("internal", "the server failed; the request id finds it in the log")
-    scope["refusal"] = error.code
-    metrics.refusals.labels(error.code).inc()
-    status, headers, body = render(error, request_id, scope["path"])
+    fault = as_fault(error, request_id=request_id)
+    scope["refusal"] = fault.code
+    metrics.refusals.labels(fault.code).inc()
+    status, headers, body = render(fault, request_id, scope["path"])
     return Answer(body, headers, status)
 
 

@@ -86,13 +86,19 @@ def is_long_to_decode(body: Buffer, *, is_json: bool) -> bool:
     return len(body) > (_INLINE_JSON_BYTES if is_json else _INLINE_BINARY_BYTES)
 
 
+def sender_of(scope: Scope) -> str:
+    """The id of the API key that a request came with; empty where nobody needs one."""
+    sender: str = scope.get("sender", "")
+    return sender
+
+
 async def key_of(edge: Edge, scope: Scope, text: str, step: TrainStep) -> Key:
     """The Idempotency-Key of a step, hashed beside the event loop where that takes long.
 
     Raises:
         Malformed: `bad_idempotency_key`.
     """
-    make = partial(make_key, text, scope.get("sender", ""), step)
+    make = partial(make_key, text, sender_of(scope), step)
     is_long = step.batch.hidden_states.nbytes > _INLINE_HASHED_BYTES
     return await edge.service.aside(make) if is_long else make()
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from app import errors
 from app.api.codes import CODES
 from app.api.forms import Form, form_of
+
+log = logging.getLogger("slimvec.access")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ KINDS: dict[type[errors.SlimvecError], Kind] = {
     errors.Misdirected: Kind(421, "Misdirected request"),
     errors.Unacceptable: Kind(422, "Not acceptable content"),
     HeadTooLarge: Kind(431, "Head too large"),
+    errors.MustPause: Kind(429, "Too many requests", try_again=True),
     errors.QueueFull: Kind(429, "Too many requests", try_again=True),
     errors.SlimvecError: Kind(500, "Internal error"),
     errors.Unimplemented: Kind(501, "Not offered here"),
@@ -69,6 +73,21 @@ KINDS: dict[type[errors.SlimvecError], Kind] = {
 # Some refusals of these say when to come again.
 TRY_AGAIN = frozenset(kind.status for kind in KINDS.values() if kind.try_again)
 _RETRY_AFTER_S = 1
+
+
+def as_fault(error: Exception, **extra: str) -> errors.SlimvecError:
+    """What a client is told of an error; one of ours is logged here, once, and stays inside.
+
+    Args:
+        error: whatever was raised.
+        extra: fields of the record in the log.
+    """
+    if isinstance(error, errors.SlimvecError):
+        return error
+    if isinstance(error, MemoryError):
+        return errors.OutOfMemory()
+    log.error("unexpected error", exc_info=error, extra=extra)
+    return errors.SlimvecError("internal", "the server failed; the request id finds it in the log")
 
 
 def kind_of(error: errors.SlimvecError) -> Kind:

@@ -70,6 +70,8 @@ class HotPaths:
     def _split(self, path: str) -> tuple[str, str]:
         """Verb and model of `/{verb}` or `/models/{m}/{verb}`; no verb for any other path."""
         parts = path.split("/")
+        if parts[0]:  # no path: nothing that the scopes are looked up for
+            return "", ""
         if len(parts) == 2:
             return parts[1], self._default
         if len(parts) == 4 and parts[1] == "models":

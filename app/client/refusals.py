@@ -43,6 +43,7 @@ _BY_CODE: Mapping[str, type[SlimvecError]] = {
     "idempotency_in_progress": errors.InProgress,
     "outcome_unknown": errors.OutcomeUnknown,
     "step_rejected": errors.StepRejected,
+    "too_many_rejections": errors.MustPause,
 }
 _GATEWAY = (502, 503, 504)
 

@@ -10,7 +10,7 @@ from app.engine.snapshot import Snapshot
 from app.errors import NotFound
 from app.exchange import from_tensors
 from app.service.checkpoints import Checkpoints
-from app.service.validation import check_finite, check_width
+from app.service.validation import check_finite, check_trainable, check_width
 from app.types import (
     ChangeRequest,
     Configure,
@@ -102,8 +102,12 @@ class Controls:
         """Start anew from a batch of data.
 
         Shape: hidden_states `(…, input_size)`.
+
+        Raises:
+            Conflict: `model_frozen`.
         """
         live = self._live(model)
+        check_trainable(live.config, model)
         check_width(hidden_states, live.config.input_size, model)
         check_finite("hidden_states", hidden_states)
         request = Fit(method=method, hidden_states=hidden_states, if_version=if_version)

@@ -21,6 +21,7 @@ from app.service.models import Models, summarise
 from app.service.recovery import Recovery
 from app.service.reduce_options import NO_OPTIONS, ReduceOptions
 from app.service.reductions import Reductions
+from app.service.rejections import Rejections
 from app.service.residence import Residence
 from app.service.retained import RetainedVersions
 from app.service.steps import REFUSED, Steps
@@ -95,7 +96,7 @@ class Service:
         self.retained = RetainedVersions(store)
         self.reductions = Reductions(self, engine, settings)
         self.texts = Texts(self, store, embedder, is_writable=is_writable)
-        self.steps = Steps(self, self._checkpoints)
+        self.steps = Steps(self, self._checkpoints, Rejections(settings.max_rejections))
         self.controls = Controls(self, engine, self._checkpoints)
         self.residence = Residence(self, self._checkpoints)
         self._tasks: list[asyncio.Task[None]] = []
@@ -235,7 +236,9 @@ class Service:
         """
         return self._engine.aside(function)
 
-    async def train_step(self, model: str, step: TrainStep, key: Key | None = None) -> StepResult:
+    async def train_step(
+        self, model: str, step: TrainStep, key: Key | None = None, *, sender: str = ""
+    ) -> StepResult:
         """Apply one update; the answer names the version that it made.
 
         With a key it is applied at most once: the same request again gets the stored answer.
@@ -245,11 +248,13 @@ class Service:
             Unacceptable, StepRejected: nothing changed.
             PreconditionFailed: `if_version` is not the trainer's version.
             InProgress: the same request under this key is being carried out.
+            Conflict: the model is frozen.
+            MustPause: too many steps of this sender were rejected in a row.
             QueueFull, Unavailable, StorageFull: nothing was accepted.
             OutcomeUnknown: the disk failed; a restart will tell.
         """
         await self.steps.look(model, step)
-        return await self.steps.begin(model, step, key)
+        return await self.steps.begin(model, step, key, sender=sender)
 
     async def create(self, model: str, config: ModelConfig) -> ModelSummary:
         """Create a model from its config, durable before it is answered."""
@@ -266,6 +271,7 @@ class Service:
         self.check_accepting()
         async with self._checkpoints.paused(model):
             await asyncio.to_thread(self.models.delete, model)
+        self.steps.forget(model)
 
     async def checkpoint(self, model: str) -> int:
         """Write the newest version to disk now; returns its number."""

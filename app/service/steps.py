@@ -8,12 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from app.engine import Job, Line, LiveModel
-from app.errors import StepRejected, Unacceptable, Unavailable
+from app.errors import MustPause, StepRejected, Unacceptable, Unavailable
 from app.failpoints import reach
 from app.service.checkpoints import Checkpoints
 from app.service.keys import Running, in_progress
+from app.service.rejections import Rejections
 from app.service.rows import decode_step_answer, encode_answer
-from app.service.validation import check_batch, check_width
+from app.service.validation import check_batch, check_trainable, check_width
 from app.types import ChangeAnswer, Key, StepAnswer, StepResult, TrainStep
 
 if TYPE_CHECKING:
@@ -33,11 +34,13 @@ class Steps:
     Args:
         service: finds models, and says whether changes are accepted.
         checkpoints: told of every accepted step.
+        rejections: says who has to pause.
     """
 
-    def __init__(self, service: Service, checkpoints: Checkpoints) -> None:
+    def __init__(self, service: Service, checkpoints: Checkpoints, rejections: Rejections) -> None:
         self._service = service
         self._checkpoints = checkpoints
+        self._rejections = rejections
 
     async def look(self, model: str, step: TrainStep) -> None:
         """Look at the values of a large step beside the event loop; comes before `begin` or `join`.
@@ -45,43 +48,69 @@ class Steps:
         Those look at smaller ones themselves.
 
         Raises:
-            NotFound, Unacceptable: the step cannot be made.
+            NotFound, Conflict, Unacceptable: the step cannot be made.
         """
         if _is_large(step):
-            batch, width = step.batch, self._service.live(model).config.input_size
-            await self._service.aside(partial(check_batch, batch, width, model))
+            batch, config = step.batch, self._service.live(model).config
+            check_trainable(config, model)
+            look = partial(check_batch, batch, config.input_size, model)
+            await self._service.aside(look)
 
     def begin(
-        self, model: str, step: TrainStep, key: Key | None = None, line: Line | None = None
+        self,
+        model: str,
+        step: TrainStep,
+        key: Key | None = None,
+        line: Line | None = None,
+        *,
+        sender: str = "",
     ) -> Awaitable[StepResult]:
         """Queue a step now; its result comes when it is durable and published.
 
         Raises:
-            NotFound, Unacceptable, InProgress, QueueFull, Unavailable: nothing was accepted.
+            NotFound, Unacceptable, Conflict, MustPause, QueueFull, Unavailable: nothing was
+                accepted.
         """
         known = self._find(model, key)
         if isinstance(known, Running):
             raise in_progress()
         if known is not None:
             return self._settled(known)
-        return self._submitted(self._checked(model, step), step, key, line)
+        return self._submitted(self._checked(model, step, sender), step, key, line, sender)
 
     def join(
-        self, model: str, step: TrainStep, key: Key | None = None, line: Line | None = None
+        self,
+        model: str,
+        step: TrainStep,
+        key: Key | None = None,
+        line: Line | None = None,
+        *,
+        sender: str = "",
     ) -> Awaitable[StepResult]:
         """Queue a step now, or wait with whoever is carrying out the same one; see `begin`."""
         known = self._find(model, key)
         if isinstance(known, Running):
             if line is not None:
                 known.job.follow(line)
-            return self._joined(known.job, lambda: self.join(model, step, key, line))
+            again = partial(self.join, model, step, key, line, sender=sender)
+            return self._joined(known.job, again)
         if known is not None:
             return self._settled(known)
-        return self._submitted(self._checked(model, step), step, key, line)
+        return self._submitted(self._checked(model, step, sender), step, key, line, sender)
 
-    def _checked(self, model: str, step: TrainStep) -> LiveModel:
+    def forget(self, model: str) -> None:
+        """The model was deleted; what its senders did is no matter of the next of that name."""
+        self._rejections.forget(model)
+
+    def _checked(self, model: str, step: TrainStep, sender: str) -> LiveModel:
         self._service.check_accepting()
         live = self._service.live(model)
+        check_trainable(live.config, model)
+        try:
+            self._rejections.check(model, sender)
+        except MustPause as error:
+            _count_refused(live, error.code)
+            raise
         width = live.config.input_size
         if _is_large(step):  # `look` saw the values; the model may be another one since
             check_width(step.batch.hidden_states, width, model)
@@ -98,7 +127,7 @@ class Steps:
         return self._service.histories[model].keys.find(key)
 
     def _submitted(
-        self, live: LiveModel, step: TrainStep, key: Key | None, line: Line | None
+        self, live: LiveModel, step: TrainStep, key: Key | None, line: Line | None, sender: str
     ) -> Awaitable[StepResult]:
         job = Job(step, key, line)
         if key is not None:
@@ -109,16 +138,21 @@ class Steps:
         except Exception:
             job.answer.cancel()
             raise
-        return self._answered(live, answer)
+        return self._answered(live, answer, sender)
 
-    async def _answered(self, live: LiveModel, future: Future[ChangeAnswer]) -> StepResult:
+    async def _answered(
+        self, live: LiveModel, future: Future[ChangeAnswer], sender: str
+    ) -> StepResult:
         try:
             answer = cast(StepAnswer, await asyncio.wrap_future(future))  # a step was asked for
-        except Unacceptable as error:
-            reason = error.reason if isinstance(error, StepRejected) else error.code
-            live.counters["steps_refused"] += 1
-            live.counters[f"{REFUSED}{reason}"] += 1
+        except StepRejected as error:
+            self._rejections.note_rejected(live.name, sender)
+            _count_refused(live, error.reason)
             raise
+        except Unacceptable as error:
+            _count_refused(live, error.code)
+            raise
+        self._rejections.note_accepted(live.name, sender)
         live.counters["steps_accepted"] += 1
         live.counters["rows_trained"] += answer.rows
         self._checkpoints.note_step(live.name, answer.version)
@@ -140,6 +174,11 @@ class Steps:
 
     async def _settled(self, body: bytes) -> StepResult:
         return StepResult(decode_step_answer(body), body, is_replayed=True)
+
+
+def _count_refused(live: LiveModel, reason: str) -> None:
+    live.counters["steps_refused"] += 1
+    live.counters[f"{REFUSED}{reason}"] += 1
 
 
 def _is_large(step: TrainStep) -> bool:

@@ -6,10 +6,25 @@ from typing import NoReturn
 
 import numpy as np
 
-from app.errors import Unacceptable
+from app.config import ModelConfig
+from app.errors import Conflict, Unacceptable
 from app.types import Batch, FloatArray
 
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
+
+
+def check_trainable(config: ModelConfig, model: str) -> None:
+    """Refuse to train a model that is served and never trained.
+
+    Raises:
+        Conflict: `model_frozen`.
+    """
+    if config.frozen:
+        raise Conflict(
+            "model_frozen",
+            f"model {model!r} is frozen: it is served and never trained; to go on learning, make "
+            "another model from its weights",
+        )
 
 
 def check_width(hidden_states: FloatArray, input_size: int, model: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 @pytest.mark.timeout(300)  # it starts three servers, one after another
 def test_the_five_minutes_work_line_by_line(models_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(models_dir, tmp_path / "untrained")
     with ServerProcess(models_dir) as server:
         ended = subprocess.run(
             ["bash", "-euc", CLEAN_UP + five_minutes(server, tmp_path)],
@@ -56,6 +58,7 @@ def five_minutes(server: ServerProcess, folder: Path) -> str:
         lines.replace("http://127.0.0.1:8000", str(server.client.base_url).rstrip("/"))
         .replace("8001", str(port))
         .replace("/tmp/", f"{folder}/")
+        .replace("cp -r models ", f"cp -r {folder}/untrained ")  # ours may have been trained
         .replace(".venv/bin/python", sys.executable)
         .replace(".venv/bin/slimvec", f"{sys.executable} -m app")
     )

@@ -40,8 +40,8 @@ def matrix(answer: openai.types.CreateEmbeddingResponse) -> NDArray[np.float32]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """The demo model behind the embeddings that it was trained for."""
-    models = tmp_path_factory.mktemp("served") / "models"
-    shutil.copytree(Path(__file__).parents[2] / "models", models)
+    models, first = tmp_path_factory.mktemp("served") / "models", Path(REDUCER) / "1"
+    shutil.copytree(Path(__file__).parents[2] / "models" / first, models / first)
     with (
         minilm() as url,
         serving(models, default_model=REDUCER, upstream_url=url, upstream_model=NAME) as running,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from subprocess import run
 
 import pytest
 
@@ -72,3 +73,13 @@ def test_every_patch_is_in_the_table_of_the_docs() -> None:
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
     shown = {row[0]: row[1] for row in rows}
     assert {bug.name: bug.breaks for bug in read_bugs(PATCHES)}.items() <= shown.items()
+
+
+def test_every_bug_can_still_be_seeded() -> None:
+    tree = PATCHES.parents[2]
+    stale = [
+        patch.name
+        for patch in sorted(PATCHES.glob("*.patch"))
+        if run(["git", "apply", "--check", str(patch)], cwd=tree, capture_output=True).returncode
+    ]
+    assert stale == []

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -35,7 +36,7 @@ class Guarded:
 
 
 @contextmanager
-def guarding(folder: Path) -> Iterator[Guarded]:
+def guarding(folder: Path, **settings: Any) -> Iterator[Guarded]:
     """Serve the models `small` and `other` to whoever has a key."""
     path = folder / "keys.json"
     keys = {
@@ -43,7 +44,7 @@ def guarding(folder: Path) -> Iterator[Guarded]:
         "small-only": add_key(path, KeyScope.ADMIN, ("sm*l",)),
         "expired": add_key(path, KeyScope.ADMIN, expires_s=time.time() - 1),
     }
-    with serving(folder / "models", keys_file=path) as server:
+    with serving(folder / "models", keys_file=path, **settings) as server:
         server.http.headers["authorization"] = f"Bearer {keys['admin']}"
         for name in ("small", "other"):
             create(server, name, MODELS["small"])

@@ -16,8 +16,6 @@ _NAMED = re.compile(r"_rows?_((?:\d+(?:_and_|_to_)?)+)")
 ELSEWHERE: Mapping[int, str] = {
     75: "tests/unit/training/test_poison.py",
     76: "tests/unit/training/test_poison.py",
-    77: "tests/contract/test_health_contract.py",
-    78: "tests/crash/test_read_only.py",
     85: "tests/unit/engine/test_worker.py::test_a_full_queue_refuses_and_keeps_what_it_accepted",
     86: "tests/crash/test_drain.py",
     87: "tests/crash/test_full_disk.py",

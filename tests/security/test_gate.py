@@ -216,6 +216,19 @@ def test_a_websocket_is_opened_by_a_key_to_train(
     assert _handshake(url, proof) == status
 
 
+@pytest.mark.parametrize("key", ["read", "small-only"])
+@pytest.mark.parametrize(
+    "target", ["*/models/other/train-stream", "*/train-stream", "*x/train-stream"]
+)
+def test_a_websocket_at_a_target_that_is_no_path_is_refused(
+    guarded: Guarded, target: str, key: str
+) -> None:
+    websocket = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+    proof = (f"Authorization: Bearer {guarded.keys[key]}", f"Sec-WebSocket-Key: {'A' * 22}==")
+    head = Head(line=f"GET {target} HTTP/1.1", headers=(*websocket, *proof))
+    assert_canonical(ask(guarded.server, head), HTTPStatus.BAD_REQUEST, "bad_request")
+
+
 def _handshake(url: str, headers: Mapping[str, str]) -> int | None:
     try:
         with connect(url, additional_headers=headers) as connection:

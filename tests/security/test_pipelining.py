@@ -66,6 +66,16 @@ def test_a_broken_request_behind_a_good_one_is_refused_behind_its_answer(
     assert [answer[":status"] for answer in answers] == ["200", "200", "400"]
 
 
+@pytest.mark.parametrize("request_", [_LIST, _REDUCE], ids=["get", "post"])
+def test_a_broken_request_behind_as_many_as_may_wait_is_refused_behind_their_answers(
+    server: RunningServer, caplog: pytest.LogCaptureFixture, request_: bytes
+) -> None:
+    with nothing_remains(server, caplog), Wire(server) as wire:
+        wire.send(_LIST + request_ * 64 + b"\x00\x01\x02")
+        answers = answers_of(wire.read_to_end())
+    assert [answer[":status"] for answer in answers] == ["200"] * 65 + ["400"]
+
+
 def test_what_stands_behind_a_last_request_is_not_read(server: RunningServer) -> None:
     with Wire(server) as wire:
         wire.send(_LAST + _LIST + b"\x00")

@@ -54,7 +54,11 @@ def find_infer(path: str) -> tuple[RawRoute, str] | None:
     """The route and model of a path of infer, in front of the framework."""
     parts = path.split("/")
     is_pinned = len(parts) == 7 and parts[4] == "versions"
-    if parts[1:3] != ["v2", "models"] or parts[-1] != "infer" or not (len(parts) == 5 or is_pinned):
+    if (
+        parts[:3] != ["", "v2", "models"]
+        or parts[-1] != "infer"
+        or not (len(parts) == 5 or is_pinned)
+    ):
         return None
     return infer, parts[3]
 

@@ -6,11 +6,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from httptools import HttpParserError, HttpParserInvalidMethodError
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserInvalidMethodError
 
-from app.api.errors import ExpectationFailed, HeadTooLarge, MethodNotAllowed, TargetTooLong
+from app.api.errors import (
+    ExpectationFailed,
+    HeadTooLarge,
+    MethodNotAllowed,
+    TargetTooLong,
+)
 from app.api.protocol.limits import Limits
-from app.errors import Malformed, SlimvecError, TooLarge
+from app.errors import Malformed, TooLarge
 
 _WATCHED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 _VERSIONS = ("1.1", "1.0")
@@ -39,7 +44,8 @@ def read_framing(headers: Sequence[tuple[bytes, bytes]], version: str) -> Framin
     """The framing that a head announces.
 
     Raises:
-        Malformed: another version than HTTP/1; not one Host; a Transfer-Encoding but chunked.
+        Malformed: another version than HTTP/1; not one Host, or one of the others twice; a
+            Transfer-Encoding but chunked.
         ExpectationFailed: an Expect that is not met here.
     """
     if version not in _VERSIONS:
@@ -53,8 +59,10 @@ def read_framing(headers: Sequence[tuple[bytes, bytes]], version: str) -> Framin
 def _framing(watched: Sequence[tuple[bytes, bytes]], version: str) -> Framing:
     names = [name for name, _ in watched]
     if names.count(b"host") != 1:
-        raise _bad_request(f"one Host header, got {names.count(b'host')}")
+        raise Malformed("bad_host", f"expected one Host header, got {names.count(b'host')}")
     values = dict(watched)
+    if len(values) < len(names):  # the parser reads on when Transfer-Encoding ends in chunked
+        raise _bad_request("Content-Length, Transfer-Encoding and Expect at most once each")
     encoding = values.get(b"transfer-encoding")
     if encoding is not None and (encoding.strip().lower() != b"chunked" or version != "1.1"):
         raise _bad_request("Transfer-Encoding: chunked, in HTTP/1.1, or a Content-Length")
@@ -87,7 +95,7 @@ def check_handshake(method: str, framing: Framing) -> None:
         raise _bad_request("a WebSocket to be asked for by a GET without a body")
 
 
-def check_target(target: bytes, host: bytes) -> bytes:
+def check_target(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     """The path and query of a request target.
 
     A whole URI is as good as a path when it names the same server as Host does.
@@ -99,6 +107,7 @@ def check_target(target: bytes, host: bytes) -> bytes:
         return target
     scheme, separator, rest = target.partition(b"://")
     authority, slash, path = rest.partition(b"/")
+    host = dict(headers)[b"host"]
     if separator and scheme.lower() == b"http" and slash and authority.lower() == host.lower():
         return slash + path
     raise _bad_request("a path as the target of the request, or a URI of the server in Host")
@@ -137,10 +146,12 @@ def too_many_chunks(limits: Limits) -> TooLarge:
     )
 
 
-def fault_of(error: HttpParserError, data: bytes) -> SlimvecError:
-    """What a client is told of a parser's error, which may carry one of ours."""
-    if isinstance(error.__context__, SlimvecError):
-        return error.__context__
+def fault_of(error: HttpParserError, data: bytes) -> Exception:
+    """What a client is told of a parser's error, which may carry one of a callback."""
+    cause = error.__context__
+    is_of_callback = isinstance(error, HttpParserCallbackError)
+    if is_of_callback and isinstance(cause, Exception) and not isinstance(cause, HttpParserError):
+        return cause
     if isinstance(error, HttpParserInvalidMethodError):
         line = _REQUEST_LINE.match(data)
         if line and line[1].decode() not in _METHODS:  # else it was another line of these

@@ -9,11 +9,13 @@ it nothing more is parsed.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 from httptools import HttpParserError, HttpParserUpgrade, parse_url
 
+from app.api.asgi import Scope
+from app.api.errors import as_fault
 from app.api.protocol.cycle import Cycle
 from app.api.protocol.head import (
     NO_BODY,
@@ -75,7 +77,7 @@ class BoundedHttp(WatchedHttp):
             if not self.is_deaf:
                 self.refuse(fault_of(error, data))
 
-    def refuse(self, fault: SlimvecError) -> None:
+    def refuse(self, fault: Exception) -> None:
         """Answer with a refusal, in its turn, and read no more."""
         self.is_deaf = True
         if self.pace.phase is not Phase.BODY:
@@ -83,7 +85,9 @@ class BoundedHttp(WatchedHttp):
         elif self.cycle.response_complete:
             self.finish()
         else:
-            self.cycle.fault = fault
+            self.cycle.fault = as_fault(
+                fault, request_id=cast(Scope, self.scope).get("request_id", "")
+            )
             self.cycle.keep_alive = False
             self.cycle.message_event.set()
 
@@ -135,17 +139,18 @@ class BoundedHttp(WatchedHttp):
         scope["method"], scope["http_version"] = self.parser.get_method().decode(), version
         check_method(scope["method"])
         self._framing = read_framing(self.headers, version)
+        self._set_target()
         is_upgrade = self.parser.should_upgrade()
         if is_upgrade and self._should_upgrade():
             check_handshake(scope["method"], self._framing)
             return
-        self._set_target()
+        keeps_alive = version == "1.1" and not is_upgrade and self.parser.should_keep_alive()
+        cycle = self._make_cycle(keeps_alive=keeps_alive)
         self.pace.enter(Phase.BODY, self.pace.heard)
         self.pace.has_asked = True
         self._is_stream = False
         self._num_fed = self._num_body = self._num_chunks = 0
-        keeps_alive = version == "1.1" and not is_upgrade and self.parser.should_keep_alive()
-        self.begin(self._make_cycle(keeps_alive=keeps_alive))
+        self.begin(cycle)
 
     def on_chunk_header(self) -> None:
         """Another chunk begins."""
@@ -187,7 +192,7 @@ class BoundedHttp(WatchedHttp):
         before, self.cycle = self.cycle, cycle
         if before is None or before.response_complete:
             self._start_asgi_task(cycle, self.app)
-        elif len(self.pipeline) < _MAX_PIPELINED:
+        elif self.is_deaf or len(self.pipeline) < _MAX_PIPELINED:  # a refusal is the last one
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
         else:
@@ -213,15 +218,15 @@ class BoundedHttp(WatchedHttp):
         return cycle
 
     def _set_target(self) -> None:
-        host = next(value for name, value in self.headers if name == b"host")
-        target = parse_url(check_target(self.url, host))
+        self.url = check_target(self.url, self.headers)  # the WebSocket protocol reads it again
+        target = parse_url(self.url)
         path = target.path.decode("ascii")
         self.scope["path"] = unquote(path) if "%" in path else path
         self.scope["raw_path"] = target.path
         self.scope["query_string"] = target.query or b""
         self.scope["connection"] = self  # type: ignore[typeddict-unknown-key] # for a stream
 
-    def _refuse_head(self, fault: SlimvecError) -> None:
+    def _refuse_head(self, fault: Exception) -> None:
         if self.pace.phase is not Phase.HEAD:
             self.on_message_begin()  # so early is the fault that the parser saw no request
         path = self.url.partition(b"?")[0].decode("latin-1")

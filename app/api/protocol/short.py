@@ -190,19 +190,17 @@ class ShortCycle:
             connection.transport.close()
         else:
             waits_for._asyncio_future_blocking = False  # as a task does to say that it waits
-            if waits_for is not self._arrival:
-                self._wait_for(waits_for)
+            # Where the server looks for what is under way, and may cancel it.
+            connection.tasks.add(cast("asyncio.Task[None]", self))
+            self._waits_for = waits_for
+            if waits_for is not self._arrival:  # else `set` goes on, without a turn of the loop
+                waits_for.add_done_callback(self._go_on)
 
     def cancel(self, msg: object = None) -> None:
         """End what is waited for; the server does when the drain's time is over."""
-        if self._waits_for is not None:
-            self._waits_for.cancel(msg)
-
-    def _wait_for(self, future: asyncio.Future[Any]) -> None:
-        self._waits_for = future
-        # Where the server looks for what is under way, and may cancel it.
-        self._connection.tasks.add(cast("asyncio.Task[None]", self))
-        future.add_done_callback(self._go_on)
+        waits_for = self._waits_for
+        if waits_for is not None and waits_for.cancel(msg) and waits_for is self._arrival:
+            self._connection.loop.call_soon(self.advance)
 
     def _go_on(self, _: asyncio.Future[Any]) -> None:
         self.advance()

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api.protocol.limits import Limits
 from app.api.protocol.pace import Pace, Phase, Unread
-from app.errors import SlimvecError, TooSlow
+from app.errors import TooSlow
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -69,9 +69,11 @@ class WatchedHttp(HttpToolsProtocol):
             self._longest_waiting().transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clock, and part from what would keep this alive until a garbage collection."""
         self._let_go()
         super().connection_lost(exc)
+        self.scope = self.cycle = None  # type: ignore[assignment] # as uvicorn does with the parser
+        self.pipeline.clear()
 
     def handle_websocket_upgrade(self) -> None:
         """Give the connection to the WebSocket protocol."""
@@ -88,7 +90,7 @@ class WatchedHttp(HttpToolsProtocol):
         super().resume_writing()
         self._keep(0)
 
-    def refuse(self, fault: SlimvecError) -> None:
+    def refuse(self, fault: Exception) -> None:
         """Answer with a refusal, in its turn, and read no more."""
         raise NotImplementedError
 

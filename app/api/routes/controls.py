@@ -111,7 +111,7 @@ _FIT_METHOD: Json = {
 
 def control_routes(edge: Edge) -> APIRouter:
     """The operator's verbs; each is durable before it is answered."""
-    refusals = documented(400, 404, 412, 413, 415, 422, 429, 500, 503, 507)
+    refusals = documented(400, 404, 409, 412, 413, 415, 422, 429, 500, 503, 507)
     router = APIRouter(tags=["models"], responses=refusals)
     _add_documents(router, edge)
     _add_fit(router, edge)

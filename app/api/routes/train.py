@@ -13,6 +13,7 @@ from app.api.edge import (
     hidden_states_of,
     key_of,
     query_options,
+    sender_of,
     stamp_headers,
 )
 from app.api.negotiation import JSON, choose_reader
@@ -49,7 +50,7 @@ async def train_step(edge: Edge, model: str, scope: Scope, receive: Receive) -> 
     step = step_of(body, query, if_version=if_version)
     text = _key_text(scope)
     key = None if text is None else await key_of(edge, scope, text, step)
-    result = await edge.service.train_step(model, step, key)
+    result = await edge.service.train_step(model, step, key, sender=sender_of(scope))
     answer = result.answer
     stamp = Stamp(answer.model, answer.version, answer.digest)
     headers = dict(stamp_headers(JSON, stamp))

@@ -21,7 +21,7 @@ import orjson
 
 from app.api.asgi import ClientGone, Scope
 from app.api.context import refuse
-from app.api.edge import Edge, key_of
+from app.api.edge import Edge, key_of, sender_of
 from app.api.errors import kind_of
 from app.api.streams.records import RawRecord, Record
 from app.api.streams.window import Window
@@ -155,10 +155,10 @@ class Stream:
         if record.key is not None:
             key = await key_of(self._edge, self._scope, record.key, record.step)
         await self._edge.service.steps.look(self._options.model, record.step)
-        join = self._edge.service.steps.join
+        join, sender = self._edge.service.steps.join, sender_of(self._scope)
         while True:
             try:
-                result = join(self._options.model, record.step, key, self._line)
+                result = join(self._options.model, record.step, key, self._line, sender=sender)
                 return asyncio.ensure_future(result)
             except QueueFull:
                 await self._window.change()

@@ -80,6 +80,8 @@ def _lengths() -> Iterator[Framed]:
         sent = _post(f"Transfer-Encoding: {coding}", body=_chunk(_BODY) + b"0\r\n\r\n")
         yield _bad(4, f"coding-{coding.strip()}", sent)
     yield _bad(4, "two-codings", _post(_CHUNKED, _CHUNKED, body=smuggled))
+    other = "Transfer-Encoding: gzip"
+    yield _bad(4, "two-other-codings", _post(other, _CHUNKED, body=_chunk(_BODY) + b"0\r\n\r\n"))
     old = Head(line="POST /reduce HTTP/1.0", headers=(_JSON, _CHUNKED)).encode()
     yield _bad(4, "chunks-in-http-1.0", old + _chunk(_BODY) + b"0\r\n\r\n")
     for path in ("/reduce", "/train-step"):
@@ -140,9 +142,12 @@ def _heads() -> Iterator[Framed]:
 
 
 def _hosts_and_targets() -> Iterator[Framed]:
-    yield _bad(17, "no-host", _get("/models", host=None))
-    yield _bad(17, "two-hosts", _get("/models", "Host: 127.0.0.1"))
-    yield _bad(17, "two-hosts-one-foreign", _get("/models", "Host: evil.example"))
+    for name, sent in (
+        ("no-host", _get("/models", host=None)),
+        ("two-hosts", _get("/models", "Host: 127.0.0.1")),
+        ("two-hosts-one-foreign", _get("/models", "Host: evil.example")),
+    ):
+        yield Framed(number=17, name=name, sent=sent, status=400, code="bad_host")
     foreign = partial(Framed, status=421, code="host_not_allowed", closes=False)
     for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example"):
         yield foreign(number=18, name=host, sent=_get("/models", host=host))

@@ -111,8 +111,8 @@ def test_a_damaged_key_is_refused_with_its_place_and_not_its_value(
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "damaged"),
-        (b"{", "damaged"),
+        (b"", "damaged: it is not one whole JSON document"),
+        (b"{", "damaged: it is not one whole JSON document"),
         (b'{"format": 2, "keys": []}', "at /format"),
         (b" " * (1 << 20) + b"{}", "more than 1048576 bytes"),
     ],
@@ -137,5 +137,13 @@ def test_the_same_id_twice_is_refused(path: Path) -> None:
 def test_a_file_that_is_not_there_is_refused_with_the_way_to_make_it(path: Path) -> None:
     with pytest.raises(StartupError, match=f"slimvec keys add --keys-file {path}"):
         read_keys(path)
-    with pytest.raises(StartupError, match="no such file"):
-        add_key(path / "below")
+
+
+def test_a_folder_that_is_not_there_is_refused_as_one(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"there is no folder .*/none; make it first"):
+        add_key(tmp_path / "none" / "keys.json")
+
+
+def test_a_folder_in_place_of_the_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="is a directory; name a file in it"):
+        read_keys(tmp_path)

@@ -24,6 +24,7 @@ RAISED: list[SlimvecError] = [
     errors.InProgress("idempotency_in_progress", "l"),
     errors.PreconditionFailed("version_mismatch", "m"),
     errors.QueueFull("queue_full", "n"),
+    errors.MustPause("too_many_rejections", "n"),
     errors.Unavailable("draining", "o"),
     errors.OutcomeUnknown("outcome_unknown", "p"),
     errors.StorageFull("storage_full", "q"),

@@ -7,6 +7,7 @@ from app.client.retries import Tries
 from app.errors import (
     Conflict,
     InProgress,
+    MustPause,
     NotFound,
     OutcomeUnknown,
     PreconditionFailed,
@@ -39,6 +40,7 @@ NEVER: list[SlimvecError] = [
     Unacceptable("idempotency_key_reused", "x"),
     StepRejected("x", reason="loss"),
     StorageFull("storage_full", "x"),
+    MustPause("too_many_rejections", "x"),
     Unavailable("read_only", "x"),
     Unavailable("model_not_loaded", "x"),
     SlimvecError("internal", "x"),

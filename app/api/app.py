@@ -97,7 +97,7 @@ def create_framework(edge: Edge) -> FastAPI:
         control_routes(edge),
         upstream_routes(edge),
         openai_routes(edge),
-        inference_routes(edge),
+        *inference_routes(edge),
         health_routes(edge),
         docs_routes(),
     )

@@ -153,6 +153,24 @@ def test_a_wrong_method_names_the_right_ones(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v2", "GET"),
+        ("/v2/models/small/config", "GET"),
+        ("/v2/models/stats", "GET"),
+        ("/v2/logging", "GET, POST"),
+        ("/v2/repository/index", "POST"),
+        ("/v2/models/small/infer", "POST"),
+    ],
+)
+def test_another_method_is_told_those_of_its_path_under_v2(
+    server: RunningServer, path: str, methods: str
+) -> None:
+    answer = server.http.delete(path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+
+
+@pytest.mark.parametrize(
     "target",
     ["//reduce", "/REDUCE", "/reduce%2f", "/reduce;x=1", "/v1/../reduce"],
 )

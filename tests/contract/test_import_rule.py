@@ -56,7 +56,8 @@ RULES: dict[str, Rule] = {
     "upstream": Rule(_CODECS | {"upstream"}, _DISK | frozenset({"torch", "fastapi", "uvicorn"})),
     "client": Rule(_CODECS | {"client"}, _DISK | frozenset({"torch", "fastapi", "uvicorn"})),
     "cli": Rule(
-        _CODECS | {"access", "api", "service", "main", "client", "cli"}, frozenset({"torch", "fastapi"})
+        _CODECS | {"access", "api", "service", "main", "client", "cli"},
+        frozenset({"torch", "fastapi"}),
     ),
 }  # fmt: skip
 # Composition and the entry point put the rooms together.

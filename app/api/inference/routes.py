@@ -35,19 +35,19 @@ _PARAMETERS: list[Json] = [
 ]
 
 
-def inference_routes(edge: Edge) -> APIRouter:
-    """The protocol."""
-    router = APIRouter()
-    # First: `/v2/models/stats` is no model's metadata.
-    for routes in (
+def inference_routes(edge: Edge) -> tuple[APIRouter, ...]:
+    """The protocol; statistics first: `/v2/models/stats` is no model's metadata.
+
+    Not one router with the others in it: their routes would stand behind a private type, and a
+    refused method could not name those of its path.
+    """
+    return (
         statistics_routes(edge),
         metadata_routes(edge),
         repository_routes(edge),
         unoffered_routes(),
-    ):
-        router.include_router(routes)
-    _add_infer(router, edge)
-    return router
+        _infer_routes(edge),
+    )
 
 
 def find_infer(path: str) -> tuple[RawRoute, str] | None:
@@ -63,7 +63,9 @@ def find_infer(path: str) -> tuple[RawRoute, str] | None:
     return infer, parts[3]
 
 
-def _add_infer(router: APIRouter, edge: Edge) -> None:
+def _infer_routes(edge: Edge) -> APIRouter:
+    router = APIRouter()
+
     async def newest(model: ModelName, request: Request) -> Response:
         return await _respond(edge, model, request)
 
@@ -97,6 +99,7 @@ def _add_infer(router: APIRouter, edge: Edge) -> None:
                 "parameters": _PARAMETERS,
             },
         )
+    return router
 
 
 async def _respond(edge: Edge, model: str, request: Request) -> Response:

@@ -252,7 +252,8 @@ def _check_sizes(config: ModelConfig, max_input_size: int) -> None:
             f"got {config.input_size}",
             pointer="/input_size",
         )
-    n_components = config.n_components or 0  # a missing one is refused where the layer is built
+    # A missing one is refused where the layer is built.
+    n_components = config.layers[-1].arguments.get("n_components") or 0
     pointer = f"/layers/{len(config.layers) - 1}/n_components"
     if n_components > config.input_size:
         raise ConfigInvalid(

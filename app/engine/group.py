@@ -102,7 +102,7 @@ class Group:
             model=self._model,
             version=stamp.version,
             step=self._trainer.step,
-            update="gradient",
+            update=outcome.update,
             loss=outcome.loss,
             grad_norm=outcome.grad_norm,
             learning_rate=rates[0] if len(rates) == 1 else rates,

@@ -13,7 +13,7 @@ import orjson
 
 from app.codecs import digest
 from app.errors import ArtifactInvalid, InProgress, Malformed, Unacceptable
-from app.service.rows import batch_arrays, loss_of
+from app.service.rows import step_options
 from app.types import Key, TrainStep
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def make_key(text: str, sender: str, step: TrainStep) -> Key:
         )
     return Key(
         hash=sha256(f"{sender}\0{text}".encode()).hexdigest(),
-        fingerprint=digest(batch_arrays(step.batch), {"loss": loss_of(step)}),
+        fingerprint=digest(step.batch.arrays(), step_options(step)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import orjson
@@ -18,6 +19,7 @@ from app.types import (
     Fit,
     JournalRow,
     Json,
+    Judge,
     Kind,
     NamedArrays,
     Replace,
@@ -68,7 +70,13 @@ def from_row(row: JournalRow) -> ChangeRequest:
 
 def encode_answer(answer: ChangeAnswer) -> bytes:
     """The body of an answer; what the journal stores and a retry gets again, byte for byte."""
+    if isinstance(answer, StepAnswer) and answer.serving is None:
+        return orjson.dumps(_without_serving(answer))
     return orjson.dumps(answer)
+
+
+def _without_serving(answer: StepAnswer) -> Json:
+    return {name: value for name, value in asdict(answer).items() if name != "serving"}
 
 
 def decode_step_answer(body: bytes) -> StepAnswer:
@@ -82,7 +90,7 @@ def decode_step_answer(body: bytes) -> StepAnswer:
 def _content(request: ChangeRequest) -> tuple[NamedArrays, Json]:
     match request:
         case TrainStep():
-            return batch_arrays(request.batch), {"loss": loss_of(request)}
+            return request.batch.arrays(), step_options(request)
         case Rollback(to=to, state=state):
             options = {"to": to, "version": state.version, "step": state.step}
             return state.arrays, {**options, "scalars": state.scalars}
@@ -92,23 +100,16 @@ def _content(request: ChangeRequest) -> tuple[NamedArrays, Json]:
             return {}, {}  # the learning rates stand in every row
         case Replace(tensors=tensors):
             return tensors, {}
+        case Judge():
+            return {}, {}
         case Fit(method=method, hidden_states=hidden_states):
             return {"hidden_states": hidden_states}, {"method": method}
 
 
-def batch_arrays(batch: Batch) -> NamedArrays:
-    """The arrays of a batch that are there, by field."""
-    fields = {
-        "hidden_states": batch.hidden_states,
-        "targets": batch.targets,
-        "sample_weights": batch.sample_weights,
-    }
-    return {name: array for name, array in fields.items() if array is not None}
-
-
-def loss_of(step: TrainStep) -> Json | None:
-    """The loss that a step names, as JSON."""
-    return step.loss.model_dump(mode="json") if step.loss else None
+def step_options(step: TrainStep) -> Json:
+    """What a step asks for beside its arrays, as JSON; `branch` only where one is named."""
+    options: Json = {"loss": step.loss.model_dump(mode="json") if step.loss else None}
+    return options if step.branch is None else {**options, "branch": step.branch}
 
 
 def _request(kind: Kind, arrays: NamedArrays, options: Json) -> ChangeRequest:
@@ -116,7 +117,9 @@ def _request(kind: Kind, arrays: NamedArrays, options: Json) -> ChangeRequest:
         case "step":
             loss = options["loss"]
             return TrainStep(
-                batch=Batch(**arrays), loss=Component.model_validate(loss) if loss else None
+                batch=Batch(**arrays),
+                loss=Component.model_validate(loss) if loss else None,
+                branch=options.get("branch"),
             )
         case "rollback":
             state = TrainerState(
@@ -130,6 +133,8 @@ def _request(kind: Kind, arrays: NamedArrays, options: Json) -> ChangeRequest:
             return Serve(version=options["serving"])
         case "config":
             return Configure(learning_rates=tuple(options["learning_rates"]))
+        case "gate":
+            return Judge()
         case "import":
             return Replace(tensors=arrays)
         case "fit":

@@ -3,52 +3,87 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from app.config import ModelConfig
+from app.layers import Context, input_shape, output_shape
 from app.types import Batch, FloatArray
+
+_DTYPES = {"labels": torch.int64, "mask": torch.bool}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorBatch:
     """What a loss computes on.
 
-    Shape: hidden_states (rows, input_size); targets (rows, n_components); sample_weights (rows,).
+    Shape: hidden_states, positives, negatives (rows, *input_shape); targets (rows, *output_shape);
+    labels (rows,) int64; sample_weights (rows,); mask (rows, length) bool; bank (vectors,
+    input_size).
+
+    Attributes:
+        bank: unit vectors seen before, from the model's reservoir, where it keeps one.
+        branch: which named branch of the layers is meant; None for the config's first one.
     """
 
     hidden_states: Tensor
     targets: Tensor | None = None
+    positives: Tensor | None = None
+    negatives: Tensor | None = None
+    labels: Tensor | None = None
     sample_weights: Tensor | None = None
+    mask: Tensor | None = None
+    bank: Tensor | None = None
+    branch: str | None = None
 
     @property
     def rows(self) -> int:
-        """How many vectors the batch holds."""
+        """How many rows the batch holds."""
         return len(self.hidden_states)
 
+    @property
+    def context(self) -> Context:
+        """What layers are told beside the rows."""
+        return Context(mask=self.mask, branch=self.branch)
 
-def to_tensors(batch: Batch, device: torch.device) -> TensorBatch:
+
+def to_tensors(
+    batch: Batch, device: torch.device, config: ModelConfig, *, branch: str | None = None
+) -> TensorBatch:
     """Copy a decoded batch to the device, its leading dimensions flattened to rows.
 
     Args:
-        batch: as the request gave it, with any leading dimensions, also none.
+        batch: as the request gave it, with any leading dimensions, also none; its shapes checked.
         device: where the layer is.
+        config: says which dimensions belong to a row.
+        branch: which named branch of the layers is meant.
 
     Returns:
         Tensors of their own memory: the arrays may be read-only views of a request's body.
     """
-    return TensorBatch(
-        hidden_states=_copied(_rows(batch.hidden_states), device),
-        targets=None if batch.targets is None else _copied(_rows(batch.targets), device),
-        sample_weights=(
-            None if batch.sample_weights is None else _copied(batch.sample_weights.ravel(), device)
-        ),
-    )
+    ranks = _ranks(config)
+    tensors: dict[str, Any] = {}
+    for name, array in batch.arrays().items():
+        rows = array.reshape(-1, *array.shape[array.ndim - ranks[name] :])
+        tensors[name] = _copied(rows, device).to(_DTYPES.get(name, torch.float32))
+    return TensorBatch(**tensors, branch=branch)
 
 
-def _rows(array: FloatArray) -> FloatArray:
-    return array.reshape(-1, array.shape[-1])
+def _ranks(config: ModelConfig) -> dict[str, int]:
+    """How many dimensions of each field belong to one row."""
+    rows = len(input_shape(config))
+    return {
+        "hidden_states": rows,
+        "positives": rows,
+        "negatives": rows,
+        "targets": len(output_shape(config)),
+        "labels": 0,
+        "sample_weights": 0,
+        "mask": 1,
+    }
 
 
 def _copied(array: FloatArray, device: torch.device) -> Tensor:

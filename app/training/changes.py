@@ -12,19 +12,18 @@ from app.errors import ArtifactInvalid, ConfigInvalid
 from app.layers import INITIALISERS, assign, build, folded
 from app.training.guards import is_finite
 from app.training.learner import Learner
-from app.training.losses import Loss
 from app.training.optimizers import build_optimizer, is_learning_rate
 from app.training.state import load_state
 from app.types import Configure, Fit, NamedArrays, Replace, Rollback
 
 
-def roll_back(learner: Learner, request: Rollback, config: ModelConfig, loss: Loss) -> None:
+def roll_back(learner: Learner, request: Rollback, config: ModelConfig) -> None:
     """Take an earlier state as a new version: its weights, moments, guards and steps.
 
     Raises:
         ArtifactInvalid: `artifact_incompatible`.
     """
-    load_state(request.state, learner, config, loss)
+    load_state(request.state, learner, config)
     learner.step = request.state.step
     learner.version += 1
 
@@ -101,6 +100,7 @@ def _begin_anew(learner: Learner, config: ModelConfig) -> None:
     """
     learner.optimizer.state.clear()
     learner.optimizer.state.update(build_optimizer(config.optimizer, learner.layer).state)
-    learner.guards.forget()
+    for memory in learner.memories:
+        memory.forget()
     learner.step = 0
     learner.version += 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from torch import nn
 from torch.optim import Optimizer
 
 from app.training.guards import Guards
+from app.training.memory import Memory
 
 
 class Learner(Protocol):
@@ -16,7 +18,7 @@ class Learner(Protocol):
     Attributes:
         layer: whose parameters and buffers change.
         optimizer: of that layer.
-        guards: what they remember changes with every accepted step.
+        guards: refuse steps; a memory, too.
         version: rises by one for every accepted change of the weights.
         step: optimizer updates behind the weights.
     """
@@ -26,3 +28,8 @@ class Learner(Protocol):
     guards: Guards
     version: int
     step: int
+
+    @property
+    def memories(self) -> Sequence[Memory]:
+        """What is remembered beside weights and optimizer, in a fixed order."""
+        ...

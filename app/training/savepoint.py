@@ -14,7 +14,7 @@ from app.training.state import layer_tensors
 
 
 class Savepoint:
-    """Parameters, buffers, optimizer state, hyper-parameters, guards, counters as they were.
+    """Parameters, buffers, optimizer state, hyper-parameters, memories, counters as they were.
 
     Taking it again reuses its memory. Restoring writes into the live tensors, so that
     parameters keep their identity, and removes optimizer state that was not there (Adam's moments
@@ -39,7 +39,7 @@ class Savepoint:
             for parameter, entry in self._learner.optimizer.state.items()
         }
         self._groups = [_hyper_parameters(group) for group in self._learner.optimizer.param_groups]
-        self._guards = self._learner.guards.state
+        self._memories = [memory.state for memory in self._learner.memories]
         self._version, self._step = self._learner.version, self._learner.step
 
     def tensors(self) -> Iterator[Tensor]:
@@ -62,7 +62,8 @@ class Savepoint:
             self._learner.optimizer.param_groups, self._groups, strict=True
         ):
             group.update(hyper_parameters)
-        self._learner.guards.state = self._guards
+        for memory, state in zip(self._learner.memories, self._memories, strict=True):
+            memory.state = state
         self._learner.version, self._learner.step = self._version, self._step
 
 

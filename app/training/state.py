@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from app.config import ModelConfig, OptimizerConfig
-from app.training.guards.record import canary_tensors, from_record, to_scalars
 from app.training.learner import Learner
-from app.training.losses import Loss
 from app.training.optimizers import build_optimizer, is_learning_rate, is_number
 from app.training.stored import StoredArrays, incompatible
-from app.types import Json, NamedArrays, TrainerState
+from app.training.tensors import to_arrays
+from app.types import Json, TrainerState
 
 # The optimizer's tensors, by parameter name and then by torch's own key.
 Moments: TypeAlias = dict[str, dict[str, Tensor]]
@@ -39,9 +38,10 @@ def live_state(learner: Learner) -> TrainerState:
     """Everything that learning needs, in the learner's own memory where that is the host's.
 
     Returns:
-        Arrays `layer.<raw name>`, `optimizer.<raw parameter name>.<key>` and those of the guards;
+        Arrays `layer.<raw name>`, `optimizer.<raw parameter name>.<key>` and those of the
+            memories, `<part>.<name>`;
         scalars with the optimizer's name, its groups, each with its hyper-parameters and parameter
-        names, and what the guards remember.
+        names, and what the memories hold.
     """
     return TrainerState(
         version=learner.version,
@@ -57,15 +57,19 @@ def live_state(learner: Learner) -> TrainerState:
 
 def live_parts(learner: Learner) -> dict[str, Mapping[str, Tensor]]:
     """The tensors that learning needs, by part and name; a part may have none."""
-    layer = learner.layer
     return {
-        "guards": canary_tensors(learner.guards.state),
-        "layer": layer_tensors(layer),
-        "optimizer": {
-            f"{name}.{key}": tensor
-            for name, entry in _moments(layer, learner.optimizer).items()
-            for key, tensor in entry.items()
-        },
+        **{memory.part: memory.tensors() for memory in learner.memories},
+        "layer": layer_tensors(learner.layer),
+        "optimizer": optimizer_tensors(learner),
+    }
+
+
+def optimizer_tensors(learner: Learner) -> Mapping[str, Tensor]:
+    """The optimizer's tensors as `<raw parameter name>.<key>`."""
+    return {
+        f"{name}.{key}": tensor
+        for name, entry in _moments(learner.layer, learner.optimizer).items()
+        for key, tensor in entry.items()
     }
 
 
@@ -74,16 +78,15 @@ def live_scalars(learner: Learner) -> Json:
     return {
         "optimizer": type(learner.optimizer).__name__,
         "groups": _groups(learner.layer, learner.optimizer),
-        **to_scalars(learner.guards.state),
+        **{
+            memory.part: scalars
+            for memory in learner.memories
+            if (scalars := memory.scalars()) is not None
+        },
     }
 
 
-def to_arrays(tensors: Mapping[str, Tensor]) -> NamedArrays:
-    """The same tensors as arrays on the host, in the same memory where that is the host's."""
-    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-
-
-def load_state(state: TrainerState, learner: Learner, config: ModelConfig, loss: Loss) -> None:
+def load_state(state: TrainerState, learner: Learner, config: ModelConfig) -> None:
     """Put a state into a learner, all but its counters; it is checked before any of it is set.
 
     Hyper-parameters that are numbers come from the state, since they may have been changed after
@@ -93,7 +96,6 @@ def load_state(state: TrainerState, learner: Learner, config: ModelConfig, loss:
         state: as `to_state` made it.
         learner: made from the same config.
         config: what the learner is.
-        loss: the one that the config names.
 
     Raises:
         ArtifactInvalid: `artifact_incompatible`: names, shapes, dtypes or groups are not those of
@@ -108,8 +110,9 @@ def load_state(state: TrainerState, learner: Learner, config: ModelConfig, loss:
         for name, tensor in layer_tensors(layer).items()
     }
     moments = _take_moments(stored, layer, config.optimizer)
-    device = next(layer.parameters()).device
-    remembered = from_record(stored, state.scalars, config, loss, device)
+    remembered = [
+        memory.read(stored, state.scalars.get(memory.part)) for memory in learner.memories
+    ]
     stored.check_all_taken()
     groups = _merged_groups(state.scalars, layer, optimizer)
     with torch.no_grad():
@@ -121,7 +124,8 @@ def load_state(state: TrainerState, learner: Learner, config: ModelConfig, loss:
             optimizer.state[parameter] = moments[name]
     for group, hyper_parameters in zip(optimizer.param_groups, groups, strict=True):
         group.update(hyper_parameters)
-    learner.guards.state = remembered
+    for memory, memory_state in zip(learner.memories, remembered, strict=True):
+        memory.state = memory_state
 
 
 def _moments(layer: nn.Module, optimizer: Optimizer) -> Moments:

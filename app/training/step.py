@@ -9,6 +9,7 @@ from app.layers import retract_
 from app.training.batch import TensorBatch
 from app.training.learner import Learner
 from app.training.losses import Loss
+from app.types import Update
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,16 +17,18 @@ class StepOutcome:
     """What an accepted step did.
 
     Attributes:
-        loss: before the update.
-        grad_norm: Euclidean norm of all gradients together.
+        loss: before the update; None when no loss was computed.
+        grad_norm: Euclidean norm of all gradients together; None without gradients.
         learning_rates: one for each parameter group.
-        rows: how many vectors the batch held.
+        rows: how many rows the batch held.
+        update: what kind of update it was.
     """
 
-    loss: float
-    grad_norm: float
+    loss: float | None
+    grad_norm: float | None
     learning_rates: tuple[float, ...]
     rows: int
+    update: Update = "gradient"
 
 
 def take_step(

@@ -11,20 +11,22 @@ from torch import Tensor
 from app.config import ModelConfig
 from app.errors import PreconditionFailed
 from app.layers import build, folded
-from app.training.batch import to_tensors
 from app.training.changes import configure, fit, replace_weights, roll_back, set_weights
-from app.training.digests import StateDigests
+from app.training.digests import state_digest_now
 from app.training.guards import Guards
-from app.training.losses import build_loss, check_batch
+from app.training.losses import build_loss
+from app.training.memory import Memory
 from app.training.optimizers import build_optimizer
+from app.training.recipes import RECIPES
 from app.training.savepoint import Savepoint
 from app.training.state import layer_tensors, load_state, to_state
-from app.training.step import StepOutcome, take_step
+from app.training.step import StepOutcome
 from app.types import (
     ChangeRequest,
     Configure,
     Fit,
     FloatArray,
+    Judge,
     NamedArrays,
     Replace,
     Rollback,
@@ -70,11 +72,10 @@ class Trainer:
         self.optimizer = build_optimizer(config.optimizer, self.layer)
         self.version = 1
         self.step = 0
-        self._device = device
-        self._loss = build_loss(config.loss)
-        self.guards = Guards(config.guards, self._loss)
+        self.guards = Guards(config, build_loss(config.loss), device)
+        self._recipe = RECIPES[config.recipe](config, device)
+        self.memories: tuple[Memory, ...] = (self.guards, *self._recipe.memories)
         self._undo = Savepoint(self)
-        self._digests = StateDigests(self)
         # Without a parametrization the layer's tensors are those that serving multiplies with.
         self._is_folded = folded(self.layer).keys() == layer_tensors(self.layer).keys()
 
@@ -95,15 +96,17 @@ class Trainer:
         with self._all_or_nothing(request, undo):
             match request:
                 case TrainStep():
-                    return self._take(request)
+                    return self._recipe.update(self, request)
                 case Rollback():
-                    roll_back(self, request, self.config, self._loss)
+                    roll_back(self, request, self.config)
                 case Replace():
                     replace_weights(self, request, self.config)
                 case Fit():
                     fit(self, request, self.config)
                 case Configure():
                     configure(self, request)
+                case Judge():
+                    pass
                 case Serve():
                     pass  # which version is served changes nothing of what learns
         return None
@@ -145,7 +148,7 @@ class Trainer:
         Args:
             serving: the digest of `serving()` as it is now, when it is known.
         """
-        return self._digests.now(serving if self._is_folded else None)
+        return state_digest_now(self, serving if self._is_folded else None)
 
     def restore(self, state: TrainerState) -> None:
         """Continue from a state as if training had never stopped.
@@ -153,7 +156,7 @@ class Trainer:
         Raises:
             ArtifactInvalid: `artifact_incompatible`; nothing was loaded.
         """
-        load_state(state, self, self.config, self._loss)
+        load_state(state, self, self.config)
         self.version, self.step = state.version, state.step
 
     @contextmanager
@@ -174,16 +177,3 @@ class Trainer:
             raise
         finally:
             self.optimizer.zero_grad(set_to_none=True)
-
-    def _take(self, step: TrainStep) -> StepOutcome:
-        loss = self._loss if step.loss is None else build_loss(step.loss)
-        n_components = self.config.n_components
-        assert n_components is not None, "build refuses a config without it"
-        check_batch(loss, step.batch, n_components)
-        return take_step(
-            self,
-            loss,
-            to_tensors(step.batch, self._device),
-            loss_name=(step.loss or self.config.loss).type,
-            is_watched=loss == self._loss,
-        )

@@ -9,6 +9,7 @@ from app.types.changes import (
     Configure,
     ControlAnswer,
     Fit,
+    Judge,
     Key,
     Kind,
     Replace,
@@ -17,6 +18,7 @@ from app.types.changes import (
     StepAnswer,
     StepResult,
     TrainStep,
+    Update,
 )
 from app.types.descriptions import (
     ModelDescription,
@@ -69,6 +71,7 @@ __all__ = [
     "Journal",
     "JournalRow",
     "Json",
+    "Judge",
     "Key",
     "Kind",
     "ModelDescription",
@@ -93,6 +96,7 @@ __all__ = [
     "TextRequest",
     "TrainStep",
     "TrainerState",
+    "Update",
     "UpstreamDescription",
     "VersionDescription",
     "VersionFiles",

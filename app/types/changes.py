@@ -3,35 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal, Protocol, TypeAlias
 
 from app.config import Component
 from app.types.values import FloatArray, NamedArrays, Serving, TrainerState
 
-Kind: TypeAlias = Literal["step", "rollback", "serving", "config", "import", "fit"]
+Kind: TypeAlias = Literal["step", "rollback", "serving", "config", "import", "fit", "gate"]
+Update: TypeAlias = Literal["gradient", "moment", "accumulated"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """One train step's input, decoded.
 
-    Shape: hidden_states `(…, input_size)`; targets as the loss asks, `(…, n_components)`;
-    sample_weights `(…)`, one weight for each row.
+    Whole numbers (labels, the mask, hidden_states of an Embedding) come as float32, which holds
+    them exactly up to 2²⁴.
+
+    Shape, with `…` the leading dimensions: hidden_states `(…, *input_shape)`; targets as the loss
+    asks, `(…, *output_shape)`; positives and negatives like hidden_states; labels `(…)`, one whole
+    number a row; sample_weights `(…)`, one weight a row; mask `(…, length)`, 1 for a token that
+    counts and 0 for one that does not.
     """
 
     hidden_states: FloatArray
     targets: FloatArray | None = None
+    positives: FloatArray | None = None
+    negatives: FloatArray | None = None
+    labels: FloatArray | None = None
     sample_weights: FloatArray | None = None
+    mask: FloatArray | None = None
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """The arrays that are there, by field."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainStep:
-    """A validated train step on its way to the trainer."""
+    """A validated train step on its way to the trainer.
+
+    Attributes:
+        loss: instead of the config's.
+        branch: which named branch of the layers is trained; the config's first one by default.
+    """
 
     kind: ClassVar[Kind] = "step"
     batch: Batch
     loss: Component | None = None
+    branch: str | None = None
     if_version: int | None = None
 
 
@@ -85,22 +106,38 @@ class Fit:
     if_version: int | None = None
 
 
-ChangeRequest: TypeAlias = TrainStep | Rollback | Serve | Configure | Replace | Fit
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """Look whether `live` may follow the newest version; changes no weights, makes no version."""
+
+    kind: ClassVar[Kind] = "gate"
+    if_version: int | None = None
+
+
+ChangeRequest: TypeAlias = TrainStep | Rollback | Serve | Configure | Replace | Fit | Judge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepAnswer:
-    """What an accepted step answers; `version` and `digest` are those that the step made."""
+    """What an accepted step answers; `version` and `digest` are those that the step made.
+
+    Attributes:
+        update: a gradient step, the leading eigenvectors of the running moment (without loss and
+            gradient), or gradients that were only added up.
+        serving: the version that `live` stays at while the gate holds this one back; not in the
+            answer otherwise.
+    """
 
     model: str
     version: int
     step: int
-    update: Literal["gradient"]
-    loss: float
-    grad_norm: float
+    update: Update
+    loss: float | None
+    grad_norm: float | None
     learning_rate: float | tuple[float, ...]
     rows: int
     digest: str
+    serving: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from app.config import GuardsConfig
+from app.config import ModelConfig
 from app.training.batch import TensorBatch
 from app.training.guards.baseline import Baselines, check_ordinary
-from app.training.guards.canary import Canary, CanaryWatch
+from app.training.guards.canary import CanaryWatch
 from app.training.guards.finite import (
     check_gradients,
     check_loss,
     check_optimizer_state,
     check_weights,
 )
+from app.training.guards.record import canary_tensors, from_record, to_scalars
+from app.training.guards.state import GuardState
 from app.training.losses import Loss
-
-
-@dataclass(frozen=True, slots=True)
-class GuardState:
-    """What the guards remember; immutable, so that an undo is a reference.
-
-    Attributes:
-        baselines: by the name of the loss.
-        canary: rows and their loss.
-    """
-
-    baselines: Mapping[str, Baselines] = field(default_factory=dict)
-    canary: Canary = field(default_factory=Canary)
+from app.training.memory import KnownDigest
+from app.training.stored import StoredArrays
+from app.types import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,18 +50,28 @@ class Guards:
 
     A step passes `begin`, `check_loss`, `check_gradients`, `check_update`, `accept`, in this order.
 
+    A `Memory` of the learner.
+
     Args:
         config: which guards are on, and how strict.
-        loss: the one that the model's config names.
+        loss: the one that the config names.
+        device: where the canary's rows live.
 
     Attributes:
-        state: what is remembered; part of the trainer's state.
+        state: what is remembered.
     """
 
-    def __init__(self, config: GuardsConfig, loss: Loss) -> None:
+    part: ClassVar[str] = "guards"
+
+    def __init__(self, config: ModelConfig, loss: Loss, device: torch.device) -> None:
         self.state = GuardState()
-        self._config = config
-        self._canary = CanaryWatch(config.canary, warm_up=config.warm_up, loss=loss)
+        self._model = config
+        self._config = config.guards
+        self._loss = loss
+        self._device = device
+        warm_up = config.guards.warm_up
+        self._canary = CanaryWatch(config.guards.canary, warm_up=warm_up, loss=loss)
+        self._digest = KnownDigest()
 
     def begin(
         self, layer: nn.Module, *, loss_name: str, batch: TensorBatch, is_watched: bool
@@ -141,6 +145,22 @@ class Guards:
             peak=learned.loss.peak,
         )
         self.state = GuardState({**self.state.baselines, look.loss_name: learned}, canary)
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """See `Memory.tensors`."""
+        return canary_tensors(self.state)
+
+    def digest(self) -> str:
+        """See `Memory.digest`."""
+        return self._digest.of(self.tensors())
+
+    def scalars(self) -> Json | None:
+        """See `Memory.scalars`."""
+        return to_scalars(self.state)
+
+    def read(self, stored: StoredArrays, scalars: Json | None) -> GuardState:
+        """See `Memory.read`; a record without guards is from before the first step."""
+        return from_record(stored, scalars, self._model, self._loss, self._device)
 
     def forget(self) -> None:
         """Begin again, as for a new model."""

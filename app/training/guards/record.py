@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from app.config import ModelConfig
+from app.layers import fixed, input_shape, output_shape
 from app.training.batch import TensorBatch
 from app.training.guards.baseline import Baselines
 from app.training.guards.canary import Anchor, Canary
-from app.training.guards.guards import GuardState
+from app.training.guards.state import GuardState
 from app.training.losses import Loss
 from app.training.stored import StoredArrays, incompatible
 from app.types import Json
@@ -49,32 +50,36 @@ def canary_tensors(state: GuardState) -> Mapping[str, Tensor]:
     return {f"{_PREFIX}{name}": tensor for name, tensor in fields.items() if tensor is not None}
 
 
-def to_scalars(state: GuardState) -> Json:
-    """The scalar `guards`; none before the first step.
+def to_scalars(state: GuardState) -> Json | None:
+    """The scalars; none before the first step.
 
     So a model that was never trained has the record that it had before there were guards.
     """
     if not state.baselines:
-        return {}
+        return None
     rows = state.canary.rows
     scalars = _Scalars(
         baselines=dict(state.baselines), rows=rows.rows if rows else 0, anchor=state.canary.anchor
     )
-    return {"guards": scalars.model_dump(mode="json")}
+    return scalars.model_dump(mode="json")
 
 
 def from_record(
-    stored: StoredArrays, scalars: Json, config: ModelConfig, loss: Loss, device: torch.device
+    stored: StoredArrays,
+    scalars: Json | None,
+    config: ModelConfig,
+    loss: Loss,
+    device: torch.device,
 ) -> GuardState:
     """The guards of a state; one without guards is from before the first step.
 
     Raises:
         ArtifactInvalid: `artifact_incompatible`.
     """
-    if "guards" not in scalars:
+    if scalars is None:
         return GuardState()
     try:
-        found = _Scalars.model_validate(scalars["guards"])
+        found = _Scalars.model_validate(scalars)
     except ValidationError:
         raise incompatible("guards that cannot be understood") from None
     wanted = config.guards.canary.rows
@@ -87,13 +92,12 @@ def from_record(
 def _take_rows(
     stored: StoredArrays, rows: int, config: ModelConfig, loss: Loss, device: torch.device
 ) -> TensorBatch:
-    assert config.n_components is not None, "build refuses a config without it"
-
     def take(name: str, *shape: int) -> Tensor:
         return stored.take(f"guards.{_PREFIX}{name}", torch.float32, shape, device)
 
+    reduced = fixed(output_shape(config))
     return TensorBatch(
-        hidden_states=take("hidden_states", rows, config.input_size),
-        targets=take("targets", rows, config.n_components) if "targets" in loss.needs else None,
+        hidden_states=take("hidden_states", rows, *fixed(input_shape(config))),
+        targets=take("targets", rows, *reduced) if "targets" in loss.needs else None,
         sample_weights=take("sample_weights", rows) if "sample_weights" in loss.accepts else None,
     )

@@ -10,8 +10,9 @@ from typing import ClassVar, Protocol
 import numpy as np
 from torch import Tensor, nn
 
-from app.config import Component
+from app.config import Component, ModelConfig
 from app.errors import ConfigInvalid, TooLarge, Unacceptable, pointer_token
+from app.layers import input_shape, output_shape
 from app.registry import Registry
 from app.training.batch import TensorBatch
 from app.types import Batch, FloatArray
@@ -69,7 +70,7 @@ def build_loss(component: Component, *, pointer: str = "/loss") -> Loss:
     return loss(**component.arguments)
 
 
-def check_batch(loss: Loss, batch: Batch, n_components: int) -> None:
+def check_batch(loss: Loss, batch: Batch, config: ModelConfig) -> None:
     """Refuse a batch whose fields or shapes are not those of the loss, before it costs memory.
 
     Shapes must match exactly: torch would broadcast targets of (8, 1) against (8,) and train on
@@ -80,15 +81,16 @@ def check_batch(loss: Loss, batch: Batch, n_components: int) -> None:
             `sample_weights_invalid`.
         TooLarge: `too_many_rows` for a loss that compares every pair.
     """
-    leading = batch.hidden_states.shape[:-1]
+    leading = batch.hidden_states.shape[: batch.hidden_states.ndim - len(input_shape(config))]
+    reduced = (*leading, *output_shape(config))
     _check_rows(loss, prod(leading))
     given = {"targets": batch.targets, "sample_weights": batch.sample_weights}
     for name, value in given.items():
         _check_presence(loss, name, is_given=value is not None)
-    if batch.targets is not None and batch.targets.shape != (*leading, n_components):
+    if batch.targets is not None and batch.targets.shape != reduced:
         raise Unacceptable(
             "target_shape_mismatch",
-            f"expected targets of shape {_shape((*leading, n_components))}, "
+            f"expected targets of shape {_shape(reduced)}, "
             f"got {_shape(batch.targets.shape)}; send one target for each reduced vector",
             pointer="/targets",
         )

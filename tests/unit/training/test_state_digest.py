@@ -9,7 +9,7 @@ import pytest
 
 from app.codecs import digest, state_digest
 from app.training.guards import Baselines
-from app.training.state import to_arrays
+from app.training.tensors import to_arrays
 from app.training.trainer import Trainer
 from tests.unit.training.examples import make_config, one_thread, train
 

@@ -1,0 +1,64 @@
+"""Recipes: what a train step does, and what a model observes while it learns."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Recipe = Literal["plain", "distil"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class DistilConfig(BaseModel):
+    """The recipe `distil`: neighbourhoods of the full vectors, kept by the reduced ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    profile: Literal["stable", "fast"] = Field(
+        default="stable",
+        description="stable: a reservoir of everything; fast: a recent window, at a higher rate",
+    )
+    pair_weight: float = Field(
+        default=0.3,
+        ge=0,
+        le=100,
+        description="weight of the pair loss where positives come: 0 keeps neighbours, "
+        "0.3 is balanced, 1 to 3 puts the task first",
+    )
+    temperature: float = Field(
+        default=0.05, ge=1e-3, le=10, description="of both softmaxes over cosines"
+    )
+    pair_scale: float = Field(
+        default=20.0, gt=0, le=1000, description="of the cosines in the pair loss"
+    )
+    warm_up: int | Literal["auto"] = Field(
+        default="auto",
+        description="vectors before the first gradient; auto: the larger of 2048 and "
+        "64 n_components",
+    )
+
+
+class ObserveConfig(BaseModel):
+    """What is remembered of the vectors that a model was trained on; bounds its memory."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    reservoir: int = Field(default=4096, ge=64, le=65_536, description="vectors kept")
+
+
+class GateConfig(BaseModel):
+    """When `live` waits: while the newest version is worse on held-out vectors.
+
+    Of the stream every 20th vector (or pair) is kept aside and never trained on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    every: int = Field(
+        default=32, ge=0, le=100_000, description="accepted steps between two looks; 0: no gate"
+    )
+    bound: Share = Field(
+        default=0.005, description="how much worse nn10 (and mrr, with pairs) may be"
+    )
+    rows: int = Field(default=2000, ge=32, le=20_000, description="most vectors held out")

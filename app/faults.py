@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from app.errors import pointer_token
 
@@ -35,6 +37,8 @@ _SENTENCES = {
 }
 # A `PydanticCustomError` whose message is ours already: this prefix, then our code.
 OURS = "slimvec_"
+# What pydantic adds to the path of a number that may be a word instead.
+_NUMBERS = frozenset({"int", "float", "constrained-int", "constrained-float"})
 _CODES = {"missing": "missing_field", "extra_forbidden": "unknown_field"}
 
 
@@ -55,14 +59,28 @@ class Fault:
 
 def first_fault(error: ValidationError) -> Fault:
     """The first fault that a validation found."""
-    found = error.errors(include_input=False, include_url=False)[0]
+    found, *others = error.errors(include_input=False, include_url=False)
     kind: str = found["type"]
     # Where a value may be of several types, pydantic adds the type's name as a step of its own.
     path = [part for part in found["loc"] if not str(part).endswith("]")]
+    word = _word_instead(found, others)
+    if word:
+        path.pop()
     pointer = "".join(f"/{pointer_token(part)}" for part in path)
     is_type = kind.endswith(("_type", "_parsing", "_from_float"))
     code = _CODES.get(kind, "wrong_type" if is_type else "out_of_range")
     if kind.startswith(OURS):
         return Fault(pointer, kind.removeprefix(OURS), found["msg"])
     sentence = _SENTENCES.get(kind, "this value is not acceptable").format(**found.get("ctx", {}))
+    if word:
+        sentence += f", or {word}"
     return Fault(pointer or "/", code, sentence)
+
+
+def _word_instead(number: ErrorDetails, others: Sequence[ErrorDetails]) -> str | None:
+    """What may stand where a number was expected, such as `'auto'`: the next fault says so."""
+    if not others or not number["loc"] or number["loc"][-1] not in _NUMBERS:
+        return None
+    word = others[0]
+    is_for_it = word["type"] == "literal_error" and word["loc"][:-1] == number["loc"][:-1]
+    return str(word["ctx"]["expected"]) if is_for_it else None

@@ -151,6 +151,13 @@ class Settings(BaseSettings):
     idempotency_keys_max: int = Field(
         1_000_000, ge=1, description="most keys remembered, a model, however young"
     )
+    quality_every_s: float = Field(
+        60.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="take the quality of a model that remembers vectors so often, in seconds, "
+        "within 1 % of one CPU; 0: never",
+    )
     allow_divergent_replay: bool = Field(
         False, description="recover also when that gives other bits than before; says so"
     )

@@ -21,6 +21,8 @@ from app.errors import ConfigInvalid
 from app.faults import first_fault
 
 MAX_WIDTH = 65_536
+# The second moment of this width is 67 MB, and its eigenvectors take seconds.
+MAX_OBSERVED = 4096
 
 Size = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 
@@ -52,7 +54,7 @@ class ModelConfig(BaseModel):
         default=(),
         max_length=8,
         strict=False,
-        description="of the learning rate, by torch's names; several multiply",
+        description="of the learning rate, by torch's names; several act one after the other",
     )
     gradient_clipping: ClippingConfig = Field(
         default=ClippingConfig(), description="limits of the gradients; none as it stands"
@@ -92,15 +94,20 @@ class ModelConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _choose_recipe(cls, document: Any) -> Any:
-        """A config that says what to minimise, or is no plain reduction, means just that."""
+        """A config that says what to minimise, or whose layers no moment tells, means just that."""
         if not isinstance(document, dict) or "recipe" in document:
             return document
-        return {**document, "recipe": "plain"}
+        is_plain = "loss" in document or not can_follow_moments(document)
+        return {**document, "recipe": "plain" if is_plain else "distil"}
 
 
-def _is_lone_reduction(document: dict[str, Any]) -> bool:
-    """Whether the layers are one reduction without a bias, so that its weights can be set."""
-    layers = document.get("layers")
+def can_follow_moments(document: dict[str, Any]) -> bool:
+    """Whether the layers are one reduction whose weights can be set from moments of its input.
+
+    One QRReduction that has no bias, keeps nothing but orthonormal rows, does not widen, and whose
+    input is vectors of a width that moments are kept for.
+    """
+    layers, width = document.get("layers"), document.get("input_size")
     if document.get("input_shape") or not isinstance(layers, list | tuple) or len(layers) != 1:
         return False
     layer = layers[0].model_dump() if isinstance(layers[0], Component) else layers[0]
@@ -108,7 +115,11 @@ def _is_lone_reduction(document: dict[str, Any]) -> bool:
         isinstance(layer, dict)
         and layer.get("type") == "QRReduction"
         and not layer.get("bias")
-        and layer.get("parametrization", "none") in ("none", "qr")
+        and named(layer.get("parametrization", "none")) in ({"type": "none"}, {"type": "qr"})
+        and isinstance(width, int)
+        and width <= MAX_OBSERVED
+        and isinstance(layer.get("n_components"), int)
+        and layer["n_components"] <= width
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -44,5 +44,7 @@ class ClippingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     max_norm: Bound | None = Field(default=None, description="of all gradients together")
-    norm_type: float = Field(default=2.0, ge=1, le=1e6, description="which norm: the p of L_p")
+    norm_type: Annotated[float, Field(ge=1, le=1e6)] | Literal["inf"] = Field(
+        default=2.0, description='which norm: the p of L_p, or "inf", the largest entry'
+    )
     clip_value: Bound | None = Field(default=None, description="of each entry; before max_norm")

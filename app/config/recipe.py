@@ -29,10 +29,23 @@ class DistilConfig(BaseModel):
     temperature: float = Field(
         default=0.05, ge=1e-3, le=10, description="of both softmaxes over cosines"
     )
+    softening: float = Field(
+        default=1.1,
+        ge=0.5,
+        le=2,
+        description="by how much the temperature is higher over the reduced cosines: a little "
+        "above 1, neighbours crowd less",
+    )
+    rehearsed: int = Field(
+        default=192,
+        ge=0,
+        le=4096,
+        description="vectors of the reservoir that a gradient step distils again beside its batch",
+    )
     pair_scale: float = Field(
         default=20.0, gt=0, le=1000, description="of the cosines in the pair loss"
     )
-    warm_up: int | Literal["auto"] = Field(
+    warm_up: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default="auto",
         description="vectors before the first gradient; auto: the larger of 2048 and "
         "64 n_components",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
+import torch
+
+from app.config import MAX_WIDTH, offered
 from app.errors import ConfigInvalid, pointer_token
 
-# A layer's width comes from the layer before it, the first one's from the config.
-_GIVEN = "input_size"
 _KINDS: dict[type, str] = {
     bool: "a boolean",
     int: "an integer",
@@ -17,39 +21,121 @@ _KINDS: dict[type, str] = {
     str: "a string",
     list: "an array",
     dict: "an object",
-    type(None): "null",
+    NoneType: "null",
 }
+# How a layer is placed is the server's business, and what it starts from is the model's seed.
+_NEVER = frozenset({"device", "dtype", "generator", "sample"})
 
 
-def check_arguments(layer: type, arguments: Mapping[str, object], *, pointer: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The numbers that an argument may be, both ends among them."""
+
+    least: float
+    most: float
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int | float) and self.least <= value <= self.most
+
+
+# Of a number or of every number in an array; a tuple holds the allowed values themselves.
+Bound: TypeAlias = "range | Interval | tuple[object, ...]"
+
+WIDTHS = range(1, MAX_WIDTH + 1)
+SHARES = Interval(0.0, 1.0)
+# Added under a root, so that nothing is divided by zero.
+EPSILONS = Interval(1e-12, 1.0)
+
+# Of layers over sequences, which are given rows: torch's default is no choice.
+BATCH_FIRST: Mapping[str, Any] = {"batch_first": Annotated[bool, (True,)]}
+
+_ANY_INTEGER = range(-MAX_WIDTH, MAX_WIDTH + 1)
+_ANY_NUMBER = Interval(-1e9, 1e9)
+# A layer that writes over its input would write over the request's bytes.
+_EVERYWHERE: dict[str, Bound] = {"inplace": (False,)}
+
+
+def check_arguments(
+    layer: type,
+    arguments: Mapping[str, object],
+    *,
+    pointer: str,
+    derived: Mapping[str, object] | None = None,
+    bounds: Mapping[str, Bound] | None = None,
+    hints: Mapping[str, Any] | None = None,
+    without: Collection[str] = (),
+) -> dict[str, Any]:
     """Check names, JSON types and bounds against the signature of a layer's class.
-
-    Keyword-only parameters (device, generator, …) are not for configs. An integer may carry its
-    bounds: `Annotated[int, range(1, 9)]`.
 
     Args:
         layer: the class that is about to be called.
         arguments: what the config gives.
         pointer: where the layer stands in the config.
+        derived: arguments that follow from the shape of the input; one that is given must agree.
+        bounds: of arguments by name, beside those in the signature (`Annotated[int, range(…)]`).
+        hints: types of arguments that the class leaves untyped, or types too freely; where the
+            class says `**kwargs`, these are all there are.
+        without: names in the signature that are not for configs.
+
+    Returns:
+        What to call the class with: the given arguments (arrays as tuples) and the derived ones.
 
     Raises:
         ConfigInvalid: with the JSON pointer of the first fault.
     """
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(layer).parameters.items()
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and name != _GIVEN
+    derived = derived or {}
+    required, optional = _names(layer, hints or {}, {*without, *_NEVER})
+    _check_names(layer.__name__, [*required, *optional], arguments, pointer)
+    known = {**_hints(layer), **(hints or {})}
+    limits = {**_EVERYWHERE, **(bounds or {})}
+    checked = {
+        name: _checked(known[name], limits.get(name), value, f"{pointer}/{name}")
+        for name, value in arguments.items()
     }
-    _check_names(layer.__name__, list(parameters), arguments, pointer)
-    hints = _hints(layer)
-    for name, parameter in parameters.items():
-        if name in arguments:
-            _check_value(hints[name], arguments[name], f"{pointer}/{name}")
-        elif parameter.default is parameter.empty:
+    for name in required:
+        if name not in checked and name not in derived:
             raise ConfigInvalid(
                 f"expected {name} for {layer.__name__}, got none; add it",
                 pointer=f"{pointer}/{name}",
             )
+    _check_agreement(checked, derived, pointer)
+    return {**checked, **derived}
+
+
+def check_choice(value: object, allowed: tuple[str, ...], *, pointer: str) -> str:
+    """One of a few words.
+
+    Raises:
+        ConfigInvalid: it is none of them.
+    """
+    checked = _checked(str, allowed, value, pointer)
+    assert isinstance(checked, str)
+    return checked
+
+
+def check_only(
+    allowed: Collection[str], arguments: Mapping[str, object], *, layer: str, pointer: str
+) -> None:
+    """Refuse arguments that a layer of ours, which has no torch class, does not have.
+
+    Raises:
+        ConfigInvalid: with the pointer of the first one.
+    """
+    _check_names(layer, list(allowed), arguments, pointer)
+
+
+def _names(
+    layer: type, hints: Mapping[str, Any], without: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """The arguments of a class that a config must give, and those that it may give."""
+    required: list[str] = []
+    optional: list[str] = []
+    parameters = inspect.signature(layer).parameters
+    for name, parameter in parameters.items():
+        is_named = parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if is_named and name not in without and not name.startswith("_"):
+            (required if parameter.default is parameter.empty else optional).append(name)
+    return required, optional + [name for name in hints if name not in parameters]
 
 
 def _hints(layer: type) -> dict[str, Any]:
@@ -60,23 +146,112 @@ def _check_names(
     layer: str, allowed: list[str], arguments: Mapping[str, object], pointer: str
 ) -> None:
     for name in arguments:
-        if name in allowed:
-            continue
-        fault = f"{layer} has no argument {name[:64]!r}; expected some of: {', '.join(allowed)}"
-        if name == _GIVEN:
-            fault = f"expected no {_GIVEN} in a layer: it comes from the config; remove it"
-        raise ConfigInvalid(fault, pointer=f"{pointer}/{pointer_token(name)}")
+        if name not in allowed:
+            raise ConfigInvalid(
+                f"{layer} has no argument {name[:64]!r}; expected some of: "
+                f"{', '.join(allowed) or 'none'}",
+                pointer=f"{pointer}/{pointer_token(name)}",
+            )
 
 
-def _check_value(hint: Any, value: object, pointer: str) -> None:
-    expected, *notes = get_args(hint) if get_origin(hint) is Annotated else [hint]
-    bounds = next((note for note in notes if isinstance(note, range)), None)
-    # `type`, not `isinstance`: to Python True is an integer, to JSON it is not.
-    if type(value) is expected and (bounds is None or value in bounds):
-        return
-    wanted = _KINDS[expected]
-    if bounds is not None:
-        wanted += f" from {bounds[0]} to {bounds[-1]}"
-    out_of_bounds = type(value) is expected
-    got = "one out of these bounds" if out_of_bounds else _KINDS.get(type(value), "another kind")
-    raise ConfigInvalid(f"expected {wanted}, got {got}", pointer=pointer)
+def _check_agreement(
+    given: Mapping[str, object], derived: Mapping[str, object], pointer: str
+) -> None:
+    for name, value in derived.items():
+        if name in given and _listed(given[name]) != _listed(value):
+            raise ConfigInvalid(
+                f"expected {name} to be {_listed(value)}, as the shape of its input says, got "
+                f"{_listed(given[name])}; leave it out",
+                pointer=f"{pointer}/{name}",
+            )
+
+
+def _checked(hint: Any, bound: Bound | None, value: object, pointer: str) -> object:
+    hint, noted = _without_notes(hint)
+    bound = bound if bound is not None else noted
+    if not _fits(hint, value):
+        got = _KINDS.get(type(value), "another kind")
+        raise ConfigInvalid(f"expected {_wanted(hint, bound)}, got {got}", pointer=pointer)
+    entries = value if isinstance(value, list) else [value]
+    for entry in entries:
+        if not _is_within(bound, entry):
+            raise ConfigInvalid(
+                f"expected {_wanted(hint, bound)}, got {offered(entry)}", pointer=pointer
+            )
+    return tuple(entries) if isinstance(value, list) else value
+
+
+def _without_notes(hint: Any) -> tuple[Any, Bound | None]:
+    if get_origin(hint) is Literal:
+        return hint, get_args(hint)
+    if get_origin(hint) is not Annotated:
+        return hint, None
+    plain, *notes = get_args(hint)
+    return plain, next((note for note in notes if isinstance(note, range | Interval | tuple)), None)
+
+
+def _fits(hint: Any, value: object) -> bool:
+    """Whether a JSON value is of a type; `type`, not `isinstance`: in JSON, true is no integer."""
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(option, value) for option in get_args(hint))
+    if origin is Literal:
+        return type(value) is str
+    if origin in (list, tuple):
+        return type(value) is list and _are_entries(get_args(hint), value)
+    if origin is dict:
+        return type(value) is dict
+    if hint is torch.Size:
+        return type(value) is list and _are_entries((int, ...), value)
+    if hint is float:
+        return type(value) in (int, float)
+    return hint in _KINDS and type(value) is hint
+
+
+def _are_entries(hints: tuple[Any, ...], values: list[object]) -> bool:
+    """Whether an array is like `tuple[int, int]`, or like `tuple[int, ...]` and `list[int]`."""
+    if len(hints) == 1 or hints[-1] is Ellipsis:
+        return bool(values) and all(_fits(hints[0], value) for value in values)
+    return len(values) == len(hints) and all(map(_fits, hints, values))
+
+
+def _is_within(bound: Bound | None, value: object) -> bool:
+    if isinstance(bound, tuple):
+        return any(type(value) is type(allowed) and value == allowed for allowed in bound)
+    if type(value) is int:
+        return value in (bound or _ANY_INTEGER)
+    if type(value) is float:
+        return math.isfinite(value) and value in (bound or _ANY_NUMBER)
+    return True
+
+
+def _wanted(hint: Any, bound: Bound | None) -> str:
+    if isinstance(bound, tuple):
+        return _either(offered(allowed) for allowed in bound)
+    kinds = _either(dict.fromkeys(_described(hint)))
+    if isinstance(bound, range):
+        return f"{kinds} from {bound[0]} to {bound[-1]}"
+    return f"{kinds} from {bound.least:g} to {bound.most:g}" if bound else kinds
+
+
+def _described(hint: Any) -> list[str]:
+    """A type in words, each of its options one."""
+    if get_origin(hint) in (Union, UnionType):
+        return [words for option in get_args(hint) for words in _described(option)]
+    if get_origin(hint) is Literal:
+        return [offered(option) for option in get_args(hint)]
+    if get_origin(hint) in (list, tuple) or hint is torch.Size:
+        count = [] if hint is torch.Size else [h for h in get_args(hint) if h is not Ellipsis]
+        length = f"{len(count)} " if len(count) > 1 else ""
+        return [f"an array of {length}integers"]
+    kind = get_origin(hint) or hint
+    return [_KINDS[kind]] if kind in _KINDS else []
+
+
+def _either(options: Iterable[str]) -> str:
+    *first, last = options
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _listed(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Annotated, Self
+from typing import Annotated, Any, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from app.config import MAX_WIDTH
-from app.layers.initialisers import INITIALISERS, Draw
-from app.layers.parametrizations import PARAMETRIZATIONS, assign_
+from app.layers.initialisers import drawn, read_initialiser
+from app.layers.parametrizations import assign_, attach, read_parametrization, retract_
+
+# A registered name, or an object with it as `type` and its arguments beside.
+Named: TypeAlias = str | dict[str, Any]
 
 
 class QRReduction(nn.Module):
@@ -27,9 +28,8 @@ class QRReduction(nn.Module):
         n_components: width of the output.
         input_size: width of hidden_states.
         bias: whether to add a trained vector, zeros at first.
-        init: where Q_reduced starts; a name in `INITIALISERS`.
-        parametrization: what Q_reduced keeps in training; a name in `PARAMETRIZATIONS`.
-        sample: hidden states `(rows, input_size)`, for an init that starts from data.
+        init: where Q_reduced starts: a name in `INITIALISERS`, or an object with its arguments.
+        parametrization: what Q_reduced keeps in training; the same of `PARAMETRIZATIONS`.
         generator: source of the initial weights; a seeded one fixes them.
         device: where the parameters live. They are drawn on the generator's device, so that they
             are the same everywhere.
@@ -53,61 +53,61 @@ class QRReduction(nn.Module):
 
     Q_reduced: nn.Parameter
     bias: nn.Parameter | None
+    init: Named
+    parametrization: Named
 
     def __init__(
         self,
         n_components: Annotated[int, range(1, MAX_WIDTH + 1)],
         input_size: Annotated[int, range(1, MAX_WIDTH + 1)],
         bias: bool = False,
-        init: str = "orthogonal",
-        parametrization: str = "none",
+        init: Named = "orthogonal",
+        parametrization: Named = "none",
         *,
-        sample: Tensor | None = None,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.n_components = _width("n_components", n_components)
-        self.input_size = _width("input_size", input_size)
-        self.init = init
-        self.parametrization = parametrization
-        constraint = PARAMETRIZATIONS.choose(parametrization, pointer="/parametrization")()
-        constraint.check(n_components, input_size)
-        self._constraint = constraint
-        self.Q_reduced = nn.Parameter(self._initial(sample, generator))
-        self.register_parameter("bias", nn.Parameter(torch.zeros(n_components)) if bias else None)
-        constraint.attach(self, "Q_reduced")
+        self._allocate(n_components, input_size, bias=bias)
+        self.begin(init, parametrization, generator=generator)
         self.to(device=device, dtype=dtype)
 
     @classmethod
-    def holding(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """An inference-only layer around these very tensors, unconstrained and without gradients.
+    def bare(cls, n_components: int, input_size: int, *, bias: bool = False) -> Self:
+        """A layer whose weights are not drawn, and constrained by nothing: others give them.
 
-        Made for every published version, so it goes around `__init__` and its random numbers.
+        Made for every published version inside a stack, so it takes no random numbers.
         """
         layer = cls.__new__(cls)
         nn.Module.__init__(layer)
-        layer.n_components, layer.input_size = tensors["Q_reduced"].shape
-        layer.init = layer.parametrization = "none"
-        layer._constraint = PARAMETRIZATIONS["none"]()
-        for name in ("Q_reduced", "bias"):
-            tensor = tensors.get(name)
-            held = None if tensor is None else nn.Parameter(tensor, requires_grad=False)
-            layer.register_parameter(name, held)
-        layer.training = False
+        layer._allocate(n_components, input_size, bias=bias)
         return layer
+
+    def begin(
+        self,
+        init: Named,
+        parametrization: Named,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Draw the initial weights of a bare layer, and constrain them.
+
+        Raises:
+            ConfigInvalid: an unknown init or parametrization, or one that these widths do not
+                allow.
+        """
+        constraint = read_parametrization(parametrization, pointer="/parametrization")
+        constraint.check((self.n_components, self.input_size), pointer="/parametrization")
+        self.init, self.parametrization = init, parametrization
+        self.Q_reduced = nn.Parameter(self._initial(generator))
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+        attach(self, "Q_reduced", constraint)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Reduce: `hidden_states @ Q_reducedᵀ + bias`, in one fused call."""
         return F.linear(hidden_states, self.Q_reduced, self.bias)
-
-    def bound(self) -> Callable[[Tensor], Tensor]:
-        """`forward` with the tensors of now: a module looks its own up at every call.
-
-        For a layer whose tensors are never set again; of one row, looking costs a fifth.
-        """
-        return partial(F.linear, weight=self.Q_reduced, bias=self.bias)
 
     def reconstruct(self, reduced: Tensor) -> Tensor:
         """Map back: `(reduced - bias) @ Q_reduced`; the best one when its rows are orthonormal.
@@ -116,18 +116,16 @@ class QRReduction(nn.Module):
         """
         return (reduced if self.bias is None else reduced - self.bias) @ self.Q_reduced
 
-    def reset_parameters(
-        self, *, sample: Tensor | None = None, generator: torch.Generator | None = None
-    ) -> None:
+    def reset_parameters(self, *, generator: torch.Generator | None = None) -> None:
         """Start again from the init, in place."""
-        assign_(self, "Q_reduced", self._initial(sample, generator))
+        assign_(self, "Q_reduced", self._initial(generator))
         if self.bias is not None:
             nn.init.zeros_(self.bias)
         self.retract_()
 
     def retract_(self) -> None:
         """Bring the weight back to its parametrization; called after each accepted step."""
-        self._constraint.retract_(self, "Q_reduced")
+        retract_(self)
 
     def extra_repr(self) -> str:
         """What `repr` prints between the brackets."""
@@ -136,16 +134,18 @@ class QRReduction(nn.Module):
             f"bias={self.bias is not None}, parametrization={self.parametrization}"
         )
 
-    def _initial(self, sample: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        initialise = INITIALISERS.choose(self.init, pointer="/init")
-        return initialise(
-            Draw(
-                n_components=self.n_components,
-                input_size=self.input_size,
-                sample=sample,
-                generator=generator,
-            )
-        )
+    def _allocate(self, n_components: int, input_size: int, *, bias: bool) -> None:
+        self.n_components = _width("n_components", n_components)
+        self.input_size = _width("input_size", input_size)
+        self.init = self.parametrization = "none"
+        self.Q_reduced = nn.Parameter(torch.empty(n_components, input_size))
+        self.register_parameter("bias", nn.Parameter(torch.empty(n_components)) if bias else None)
+
+    def _initial(self, generator: torch.Generator | None) -> Tensor:
+        init = read_initialiser(self.init, pointer="/init")
+        shape = (self.n_components, self.input_size)
+        init.check(shape, pointer="/init")
+        return drawn(init, shape, generator)
 
 
 def _width(name: str, value: int) -> int:

@@ -3,61 +3,51 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from app.config import ModelConfig
 from app.errors import ArtifactInvalid, ConfigInvalid
-from app.layers.arguments import check_arguments
-from app.layers.orthonormal import orthonormality_error
-from app.layers.parametrizations import PARAMETRIZATIONS, assign_
-from app.layers.qr_reduction import QRReduction
-from app.registry import Registry
-
-# What `max |Q Qᵀ - I|` of given weights may be where orthonormal rows are promised. Our own are
-# below 1e-6; weights that another tool made orthonormal in float32 are below this.
-ORTHONORMALITY_TOLERANCE = 1e-5
-
-LAYERS: Registry[type[QRReduction]] = Registry("layer")
-LAYERS.register("QRReduction")(QRReduction)
+from app.layers.drawing import Drawing
+from app.layers.kind import Context
+from app.layers.kinds.branches import NamedBranches
+from app.layers.parametrizations import assign_, check_given
+from app.layers.sequence import LayerSequence
+from app.layers.shapes import declare_all, declared_once
 
 
 def build(
     config: ModelConfig,
     *,
     generator: torch.Generator | None = None,
-    sample: Tensor | None = None,
 ) -> nn.Module:
     """The trainable module that a config declares, on the CPU in float32.
 
     Args:
         config: its `layers` name classes and their arguments.
         generator: of the initial weights; by default one seeded with the config's seed.
-        sample: hidden states `(rows, input_size)`, for an init that starts from data.
 
     Raises:
         ConfigInvalid: with the JSON pointer of the fault, from the root of the config.
     """
-    if len(config.layers) > 1:
-        raise ConfigInvalid(
-            f"expected exactly one layer, got {len(config.layers)}; remove the others",
-            pointer="/layers/1",
-        )
-    component, pointer = config.layers[0], "/layers/0"
-    layer = LAYERS.choose(component.type, pointer=f"{pointer}/type")
-    check_arguments(layer, component.arguments, pointer=pointer)
-    generator = generator or torch.Generator().manual_seed(config.seed)
-    try:
-        return layer(
-            input_size=config.input_size,
-            sample=sample,
-            generator=generator,
-            **component.arguments,
-        )
-    except ConfigInvalid as error:
-        raise ConfigInvalid(error.detail, pointer=f"{pointer}{error.pointer}") from None
+    declared = declare_all(config)
+    with Drawing(generator or torch.Generator().manual_seed(config.seed)):
+        module = declared.make()
+        if declared.begin is not None:
+            declared.begin(module)
+    _check_trainable(module, declared.branches)
+    return module
+
+
+def forward(module: nn.Module, rows: Tensor, context: Context) -> Tensor:
+    """What a module of `build` makes of rows, with what the request says beside them.
+
+    Shape: rows (rows, *input_shape); returns (rows, *output_shape).
+    """
+    reduced: Tensor = module(rows, context) if isinstance(module, LayerSequence) else module(rows)
+    return reduced
 
 
 @torch.no_grad()
@@ -77,19 +67,12 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Set a module's weights from plain tensors, in place; all of them or none.
 
     Raises:
-        ArtifactInvalid: `artifact_incompatible`: other names, other shapes, or rows that are not
-            orthonormal to 1e-5 where the parametrization promises it.
+        ArtifactInvalid: `artifact_incompatible`: other names, other shapes, or values that break
+            what a parametrization promises.
     """
-    expected = {name: tensor.shape for name, tensor in _plain_tensors(module).items()}
-    found = {name: tensor.shape for name, tensor in tensors.items()}
-    if found != expected:
-        raise ArtifactInvalid(
-            f"expected tensors {_listed(expected)}, found {_listed(found)}",
-            code="artifact_incompatible",
-        )
-    for path, layer in module.named_modules():
-        if isinstance(layer, QRReduction):
-            _check_promise(layer, tensors[f"{path}.Q_reduced" if path else "Q_reduced"])
+    _check_same(_plain_tensors(module), tensors)
+    _check_variances(tensors)
+    check_given(module, tensors)
     for name, tensor in tensors.items():
         owner, _, leaf = name.rpartition(".")
         assign_(module.get_submodule(owner), leaf, tensor)
@@ -98,24 +81,46 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 def plain(config: ModelConfig, tensors: Mapping[str, Tensor]) -> nn.Module:
     """An inference-only module that holds exactly these tensors, as `folded` gave them.
 
-    No copy, no random numbers, no parametrization, no gradients; the tensors are not checked.
+    No copy, no random numbers, no parametrization, no gradients; the tensors are not checked
+    beyond their names and shapes.
     """
-    return LAYERS[config.layers[0].type].holding(tensors)
+    declared = declared_once(config)
+    with torch.device("meta"):
+        module = declared.make()
+    module.load_state_dict(tensors, assign=True)
+    return module.requires_grad_(False).eval()
 
 
 def product(config: ModelConfig, tensors: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
-    """What `plain` of the same computes, without a module in between: for every request."""
-    return LAYERS[config.layers[0].type].holding(tensors).bound()
+    """What `plain` of the same computes; of one linear layer without a module in between.
 
-
-def retract_(module: nn.Module) -> None:
-    """Bring every layer back to its parametrization; called after each accepted step.
-
-    Does not look whether the weights are finite, and never makes them so.
+    A module looks its tensors up at every call; of one row, looking costs a fifth.
     """
-    for layer in module.modules():
-        if isinstance(layer, QRReduction):
-            layer.retract_()
+    direct = declared_once(config).direct
+    return plain(config, tensors) if direct is None else direct(tensors)
+
+
+def _check_trainable(module: nn.Module, branches: tuple[str, ...]) -> None:
+    """Refuse layers of which a request could train none, whatever branch it names.
+
+    Raises:
+        ConfigInvalid: no weights, or a branch without weights where others have all of them.
+    """
+    choices = [layer for layer in module.modules() if isinstance(layer, NamedBranches)]
+    for branch in branches or ("",):
+        left_out = {
+            parameter
+            for choice in choices
+            for name, other in choice.items()
+            if name != branch
+            for parameter in other.parameters()
+        }
+        if left_out.issuperset(module.parameters()):
+            raise ConfigInvalid(
+                "expected at least one layer with weights, such as Linear or QRReduction"
+                + (f"; branch {branch!r} has none, and no layer beside it" if branch else ""),
+                pointer="/layers",
+            )
 
 
 def _plain_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -130,19 +135,33 @@ def _plain_tensors(module: nn.Module) -> dict[str, Tensor]:
     return plain_tensors
 
 
-def _check_promise(layer: QRReduction, weight: Tensor) -> None:
-    if not PARAMETRIZATIONS[layer.parametrization].is_orthonormal:
-        return
-    error = orthonormality_error(weight)
-    # Written so that a NaN is refused.
-    if not error <= ORTHONORMALITY_TOLERANCE:
+def _check_same(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Refuse other names, other shapes, or whole numbers in the place of floats."""
+    wanted, given = ({_described(*item) for item in each.items()} for each in (expected, found))
+    if wanted != given:
         raise ArtifactInvalid(
-            f"expected orthonormal rows of Q_reduced (parametrization {layer.parametrization!r}), "
-            f"to {ORTHONORMALITY_TOLERANCE:g}, found an error of {error:.2g}",
+            f"expected tensors {_listed(wanted, given)}, found {_listed(given, wanted)}",
             code="artifact_incompatible",
         )
 
 
-def _listed(shapes: Mapping[str, torch.Size]) -> str:
-    first = [f"{name[:64]} {list(shape)}" for name, shape in sorted(shapes.items())[:8]]
-    return ", ".join(first) + (" and more" if len(shapes) > 8 else "") or "none"
+def _check_variances(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse running statistics that would make NaN of every row."""
+    for name, tensor in tensors.items():
+        if name.endswith("running_var") and bool((tensor < 0).any()):
+            raise ArtifactInvalid(
+                f"expected variances of at least 0 in {name}, found a negative one",
+                code="artifact_incompatible",
+            )
+
+
+def _described(name: str, tensor: Tensor) -> str:
+    kind = "" if tensor.is_floating_point() else " of whole numbers"
+    return f"{name} {list(tensor.shape)}{kind}"
+
+
+def _listed(described: Collection[str], others: Collection[str]) -> str:
+    """A few of them, above all those that the others have not."""
+    chosen = sorted(described, key=lambda text: (text in others, text))[:8]
+    first = ", ".join(text[:96] for text in sorted(chosen))
+    return first + (" and more" if len(described) > 8 else "") or "none"

@@ -1,6 +1,7 @@
 """Values and seams that pass between rooms; immutable, torch-free."""
 
 from app.types.changes import (
+    WHOLE_FIELDS,
     Batch,
     Change,
     ChangeAnswer,
@@ -9,11 +10,13 @@ from app.types.changes import (
     Configure,
     ControlAnswer,
     Fit,
+    FitAnswer,
     Judge,
     Key,
     Kind,
     Replace,
     Rollback,
+    SeenMoments,
     Serve,
     StepAnswer,
     StepResult,
@@ -21,12 +24,16 @@ from app.types.changes import (
     Update,
 )
 from app.types.descriptions import (
+    GateDescription,
+    GateFigure,
     ModelDescription,
     ModelSummary,
+    QualityDescription,
     StateDescription,
     UpstreamDescription,
     VersionDescription,
 )
+from app.types.evaluation import Derivative, Evaluate, Evaluation, EvaluationAnswer
 from app.types.stores import (
     Journal,
     JournalRow,
@@ -44,6 +51,8 @@ from app.types.texts import (
     TextRequest,
 )
 from app.types.values import (
+    NOTHING_BESIDE,
+    Beside,
     Checkpoint,
     FloatArray,
     Json,
@@ -56,7 +65,10 @@ from app.types.values import (
 )
 
 __all__ = [
+    "NOTHING_BESIDE",
+    "WHOLE_FIELDS",
     "Batch",
+    "Beside",
     "Change",
     "ChangeAnswer",
     "ChangeRequest",
@@ -64,10 +76,17 @@ __all__ = [
     "Commit",
     "Configure",
     "ControlAnswer",
+    "Derivative",
     "Embedded",
     "Embedder",
+    "Evaluate",
+    "Evaluation",
+    "EvaluationAnswer",
     "Fit",
+    "FitAnswer",
     "FloatArray",
+    "GateDescription",
+    "GateFigure",
     "Journal",
     "JournalRow",
     "Json",
@@ -79,11 +98,13 @@ __all__ = [
     "NamedArrays",
     "Origin",
     "Position",
+    "QualityDescription",
     "Reduced",
     "ReducedTexts",
     "Replace",
     "Retention",
     "Rollback",
+    "SeenMoments",
     "Serve",
     "Serving",
     "Stamp",

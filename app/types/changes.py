@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.config import Component
 from app.types.values import FloatArray, NamedArrays, Serving, TrainerState
 
 Kind: TypeAlias = Literal["step", "rollback", "serving", "config", "import", "fit", "gate"]
-Update: TypeAlias = Literal["gradient", "moment", "accumulated"]
+Update: TypeAlias = Literal["gradient", "moment", "accumulated", "none"]
+
+
+# The fields of a batch that hold whole numbers.
+WHOLE_FIELDS = frozenset({"labels", "mask"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +43,17 @@ class Batch:
 
     def arrays(self) -> dict[str, FloatArray]:
         """The arrays that are there, by field."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {name: getattr(self, name) for name in _FIELDS}
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def nbytes(self) -> int:
+        """Of all arrays together."""
+        return sum(array.nbytes for array in self.arrays().values())
+
+
+# Not looked up each time: it is asked for a few times a step.
+_FIELDS = tuple(field.name for field in fields(Batch))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +93,7 @@ class Serve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configure:
-    """Set the learning rate of every parameter group; changes no weights and makes no version."""
+    """Set the base rate of every parameter group; changes no weights and makes no version."""
 
     kind: ClassVar[Kind] = "config"
     learning_rates: tuple[float, ...]
@@ -94,15 +110,37 @@ class Replace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
-    """Start anew from data, by the initialiser `method`, with a fresh optimizer.
+class SeenMoments:
+    """Sums over the vectors of a stream: all that a fit needs of them, however many they were.
 
-    Shape: hidden_states `(…, input_size)`.
+    Shape, in float64 (the matrices in float32 above a width of 2,048): total (width,), the sum of
+    the vectors; second (width, width), the sum of x xᵀ, uncentred; pairs like it, the sum of
+    h hᵀ over half the differences of pairs, h = (q - d) / 2.
+
+    Attributes:
+        vectors: how many; both sides of a pair count.
+        num_pairs: how many of them came in pairs.
     """
 
+    vectors: int
+    total: NDArray[np.float64]
+    second: NDArray[Any]
+    num_pairs: int = 0
+    pairs: NDArray[Any] | None = None
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays that are there, by name."""
+        known = {"total": self.total, "second": self.second}
+        return known if self.pairs is None else {**known, "pairs": self.pairs}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """Start anew from the moments of data, by a method of the registry, with a fresh optimizer."""
+
     kind: ClassVar[Kind] = "fit"
-    method: str
-    hidden_states: FloatArray
+    method: Component
+    moments: SeenMoments
     if_version: int | None = None
 
 
@@ -123,7 +161,7 @@ class StepAnswer:
 
     Attributes:
         update: a gradient step, the leading eigenvectors of the running moment (without loss and
-            gradient), or gradients that were only added up.
+            gradient), gradients that were only added up, or none: the vectors were only observed.
         serving: the version that `live` stays at while the gate holds this one back; not in the
             answer otherwise.
     """
@@ -151,6 +189,24 @@ class ControlAnswer:
     digest: str
     serving: Serving
     learning_rate: float | tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitAnswer(ControlAnswer):
+    """What an accepted fit answers.
+
+    Attributes:
+        rows: vectors that it was made from; both sides of a pair count.
+        rows_advised: from so many on, more change little: the larger of 2048 and 64 n_components.
+        explained_variance: share of the (uncentred, unless centring was asked for) second moment
+            that the directions of the weights capture.
+        warning: what to mend; empty when there is nothing.
+    """
+
+    rows: int
+    rows_advised: int
+    explained_variance: float
+    warning: str
 
 
 ChangeAnswer: TypeAlias = StepAnswer | ControlAnswer

@@ -36,6 +36,24 @@ class Reduced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What a reduce says beside its rows, for layers that look at it.
+
+    Shape: mask `(…, length)`, with the leading dimensions of the rows.
+
+    Attributes:
+        mask: 1 for a token that counts, 0 for one that does not.
+        branch: which named branch is asked for; None for the first one.
+    """
+
+    mask: FloatArray | None = None
+    branch: str | None = None
+
+
+NOTHING_BESIDE = Beside()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerState:
     """Everything that learning needs: raw parameters, optimizer tensors, counters.
 

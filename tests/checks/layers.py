@@ -16,11 +16,15 @@ from torch.func import functional_call
 from torch.nn.utils.parametrize import is_parametrized
 
 from app.config import ModelConfig, parse_config
-from app.layers import INITIALISERS, Draw, folded, plain, product, retract_
+from app.layers import drawn, folded, plain, product, read_initialiser, retract_
 
 INPUT_SIZE = 7
 # The least that each layer must be told; a new layer adds its line.
 ARGUMENTS: dict[str, dict[str, object]] = {"QRReduction": {"n_components": 3}}
+
+# The same of initialisers and parametrizations.
+INITIALISED: dict[str, dict[str, object]] = {"constant": {"val": 0.5}, "sparse": {"sparsity": 0.5}}
+CONSTRAINED: dict[str, dict[str, object]] = {"low_rank": {"rank": 2}, "sparse": {"density": 0.5}}
 
 # One row alone and the same row in a batch take other kernels, which sum in another order.
 SUMMATION_ORDER = 1e-6
@@ -148,24 +152,18 @@ def check_retraction_is_a_function(make: Callable[[], nn.Module]) -> None:
     assert torch.equal(next(first.parameters()), next(second.parameters()))
 
 
-def check_initialiser(name: str, n_components: int, input_size: int) -> None:
+def check_initialiser(name: str, shape: tuple[int, ...]) -> None:
     """Right shape, finite, a function of the seed alone."""
 
-    def drawn() -> Tensor:
-        return INITIALISERS[name](
-            Draw(
-                n_components=n_components,
-                input_size=input_size,
-                sample=some_hidden_states(40, input_size),
-                generator=torch.Generator().manual_seed(3),
-            )
-        )
+    def filled() -> Tensor:
+        init = read_initialiser({"type": name, **INITIALISED.get(name, {})}, pointer="/init")
+        return drawn(init, shape, torch.Generator().manual_seed(3))
 
     torch.manual_seed(1)
-    first = drawn()
+    first = filled()
     torch.manual_seed(2)
-    assert torch.equal(first, drawn())
-    assert first.shape == (n_components, input_size)
+    assert torch.equal(first, filled())
+    assert first.shape == shape
     assert first.dtype == torch.float32
     assert first.is_contiguous()
     assert torch.isfinite(first).all()

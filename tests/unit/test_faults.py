@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +15,8 @@ class Document(BaseModel):
     word: Literal["a", "b"] = "a"
     flag: bool = False
     parts: list[int] = Field(default_factory=list)
+    rows: int | Literal["auto"] = "auto"
+    share: Annotated[float, Field(ge=1)] | Literal["inf"] = "inf"
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,10 @@ class Document(BaseModel):
         ({"word": "c"}, Fault("/word", "out_of_range", "expected 'a' or 'b'")),
         ({"flag": 1}, Fault("/flag", "wrong_type", "expected true or false")),
         ({"parts": [1, "x"]}, Fault("/parts/1", "wrong_type", "expected an integer")),
+        ({"rows": "x"}, Fault("/rows", "wrong_type", "expected an integer, or 'auto'")),
+        ({"share": "x"}, Fault("/share", "wrong_type", "expected a number, or 'inf'")),
+        ({"share": 0}, Fault("/share", "out_of_range", "expected at least 1.0, or 'inf'")),
+        ({"int": 1, "float": 2}, Fault("/int", "unknown_field", "there is no such field")),
         ({"other": 1}, Fault("/other", "unknown_field", "there is no such field")),
         ({"a/b~": 1}, Fault("/a~1b~0", "unknown_field", "there is no such field")),
         ([], Fault("/", "wrong_type", "expected an object")),

@@ -147,7 +147,7 @@ def test_width_is_a_positive_integer(name: str, bad: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "pointer"),
     [
-        ({"init": "zeros"}, "/init"),
+        ({"init": "glorot"}, "/init"),
         ({"parametrization": "stiefel"}, "/parametrization"),
         ({"init": "pca"}, "/init"),
     ],

@@ -43,16 +43,10 @@ def test_seed_of_the_config_fixes_the_weights() -> None:
     assert not torch.equal(first, other)
 
 
-def test_sample_reaches_the_init() -> None:
-    sample = torch.eye(6) * torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-    layer = build(config(reduction(init="pca")), sample=sample)
-    torch.testing.assert_close(folded(layer)["Q_reduced"], torch.eye(6)[[5, 4]])
-
-
 @pytest.mark.parametrize(
     ("layer", "pointer", "message"),
     [
-        ({"type": "Reduce"}, "/type", "unknown layer 'Reduce'; expected one of: QRReduction"),
+        ({"type": "Reduce"}, "/type", "unknown layer 'Reduce'; expected one of: .*QRReduction"),
         ({"type": "QRReduction"}, "/n_components", "expected n_components for QRReduction"),
         (reduction(n_components="2"), "/n_components", "an integer from 1 to 65536, got a string"),
         (reduction(n_components=2.0), "/n_components", "1 to 65536, got a number"),
@@ -60,19 +54,18 @@ def test_sample_reaches_the_init() -> None:
         (reduction(n_components=None), "/n_components", "1 to 65536, got null"),
         (reduction(n_components=[2]), "/n_components", "1 to 65536, got an array"),
         (reduction(n_components={}), "/n_components", "1 to 65536, got an object"),
-        (reduction(n_components=0), "/n_components", "to 65536, got one out of these bounds"),
-        (reduction(n_components=65537), "/n_components", "got one out of these bounds"),
+        (reduction(n_components=0), "/n_components", "from 1 to 65536, got 0"),
+        (reduction(n_components=65537), "/n_components", "from 1 to 65536, got 65537"),
         (reduction(bias=1), "/bias", "expected a boolean, got an integer"),
-        (reduction(init=3), "/init", "expected a string, got an integer"),
-        (reduction(init="zeros"), "/init", "unknown initialiser 'zeros'; expected one of: kaim"),
-        (reduction(init="pca"), "/init", r"expects a finite sample .* got none"),
+        (reduction(init=3), "/init", "expected a string or an object, got an integer"),
+        (reduction(init="zero"), "/init", "unknown initialiser 'zero'; expected one of: .*kaim"),
         (reduction(parametrization="q"), "/parametrization", "unknown parametrization 'q'"),
         (
             reduction(n_components=7, parametrization="qr"),
             "/parametrization",
             "input_size 6, got 7",
         ),
-        (reduction(input_size=6), "/input_size", "comes from the config; remove it"),
+        (reduction(input_size=5), "/input_size", "expected input_size to be 6, .* got 5; leave it"),
         (reduction(device="cuda"), "/device", "no argument 'device'; expected some of: n_compon"),
         (reduction(generator=1), "/generator", "no argument 'generator'"),
         (reduction(**{"a/b~c": 1}), "/a~1b~0c", "no argument 'a/b~c'"),
@@ -91,12 +84,6 @@ def test_long_argument_name_is_cut() -> None:
         build(config(reduction(**{"x" * 1000: 1})))
     assert len(refusal.value.detail) < 200
     assert len(refusal.value.pointer) < 100
-
-
-def test_second_layer_is_refused() -> None:
-    with pytest.raises(ConfigInvalid, match="expected exactly one layer, got 2") as refusal:
-        build(config(reduction(), reduction()))
-    assert refusal.value.pointer == "/layers/1"
 
 
 def test_folded_is_a_copy_under_plain_names() -> None:

@@ -1,49 +1,44 @@
-"""Parametrizations: constraints that a weight keeps during training, by name."""
+"""Rows that stay orthonormal: restored after each step, or by construction."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol, cast
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations as torch_parametrizations
-from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
 from app.errors import ConfigInvalid
-from app.layers.orthonormal import retracted
-from app.registry import Registry
+from app.layers.orthonormal import orthonormality_error, retracted
+from app.layers.parametrizations.parametrization import (
+    PARAMETRIZATIONS,
+    Parametrization,
+    broken,
+    chain_of,
+)
+
+# What `max |Q Qᵀ - I|` of given weights may be where orthonormal rows are promised. Our own are
+# below 1e-6; weights that another tool made orthonormal in float32 are below this.
+ORTHONORMALITY_TOLERANCE = 1e-5
 
 
-class Parametrization:
-    """A constraint on one weight of a layer; a member overrides what it does differently.
+class _Orthonormal(Parametrization):
+    """Promises orthonormal rows."""
 
-    Attributes:
-        is_orthonormal: whether it promises orthonormal rows (columns, of a tall weight).
-    """
+    is_orthonormal: ClassVar[bool] = True
 
-    is_orthonormal: ClassVar[bool] = False
-
-    def check(self, n_components: int, input_size: int) -> None:
-        """Refuse shapes that the constraint cannot hold for."""
-
-    def attach(self, layer: nn.Module, name: str) -> None:
-        """Constrain the parameter `name`, whose initial value may not meet the constraint."""
-        self.retract_(layer, name)
-
-    def retract_(self, layer: nn.Module, name: str) -> None:
-        """Bring the weight back to the constraint after an accepted step, in place."""
-
-
-PARAMETRIZATIONS: Registry[type[Parametrization]] = Registry("parametrization")
-
-
-@PARAMETRIZATIONS.register("none")
-class Unconstrained(Parametrization):
-    """The plain matrix; nothing is kept."""
+    def check_given(self, layer: nn.Module, name: str, value: Tensor) -> None:
+        """See `Parametrization.check_given`."""
+        del layer  # the promise is about the value alone
+        error = orthonormality_error(value)
+        # Written so that a NaN is refused.
+        if not error <= ORTHONORMALITY_TOLERANCE:
+            promise = f"orthonormal rows of {name}, to {ORTHONORMALITY_TOLERANCE:g}"
+            raise broken(promise, f"an error of {error:.2g}")
 
 
 @PARAMETRIZATIONS.register("qr")
-class OrthonormalRows(Parametrization):
+class OrthonormalRows(_Orthonormal):
     """Rows made orthonormal again after each accepted step; `max |Q Qᵀ - I| ≤ 1e-6`.
 
     Sign-fixed QR, or three Newton-Schulz iterations while `‖Q Qᵀ - I‖ ≤ 0.2` (measured; Note [Two
@@ -52,19 +47,18 @@ class OrthonormalRows(Parametrization):
     bits. A weight that is not finite stays as it is, for the trainer to see.
     """
 
-    is_orthonormal = True
-
-    def check(self, n_components: int, input_size: int) -> None:
-        """Refuse more rows than can be orthonormal.
+    def check(self, shape: tuple[int, ...], *, pointer: str) -> None:
+        """See `Parametrization.check`.
 
         Raises:
-            ConfigInvalid: n_components > input_size.
+            ConfigInvalid: not a matrix, or more rows than can be orthonormal.
         """
-        if n_components > input_size:
+        _check_matrix(shape, "qr", pointer=pointer)
+        if shape[0] > shape[1]:
             raise ConfigInvalid(
-                f"parametrization 'qr' expects n_components of at most input_size {input_size}, "
-                f"got {n_components}; lower it or choose another parametrization",
-                pointer="/parametrization",
+                f"parametrization 'qr' expects n_components of at most input_size {shape[1]}, "
+                f"got {shape[0]}; lower it or choose another parametrization",
+                pointer=pointer,
             )
 
     @torch.no_grad()
@@ -75,7 +69,7 @@ class OrthonormalRows(Parametrization):
 
 
 @PARAMETRIZATIONS.register("orthogonal")
-class Orthogonal(Parametrization):
+class Orthogonal(_Orthonormal):
     """Torch's `parametrizations.orthogonal`: gradients flow through Householder reflectors.
 
     30 to 600 times slower than a plain weight on wide layers, by its map and the width. As used
@@ -84,21 +78,27 @@ class Orthogonal(Parametrization):
     a base] says how it is used.
     """
 
-    is_orthonormal = True
+    def check(self, shape: tuple[int, ...], *, pointer: str) -> None:
+        """See `Parametrization.check`.
+
+        Raises:
+            ConfigInvalid: not a matrix.
+        """
+        _check_matrix(shape, "orthogonal", pointer=pointer)
 
     def attach(self, layer: nn.Module, name: str) -> None:
         """Put torch's parametrization on the weight, which becomes orthonormal by a QR."""
         torch_parametrizations.orthogonal(
             layer, name, orthogonal_map="householder", use_trivialization=False
         )
-        raw = _chain(layer, name).original
+        raw = chain_of(layer, name).original
         # Other strides sum in another order; state read back from disk is contiguous.
         raw.data = raw.data.contiguous()
 
     @torch.no_grad()
     def retract_(self, layer: nn.Module, name: str) -> None:
         """Put the raw diagonal back to ±1, where it is finite (torch says that NaN has sign 0)."""
-        diagonal = _chain(layer, name).original.diagonal()
+        diagonal = chain_of(layer, name).original.diagonal()
         diagonal.copy_(torch.where(diagonal.isfinite(), diagonal.sign(), diagonal))
 
 
@@ -110,24 +110,9 @@ class Orthogonal(Parametrization):
 # 1 to 0.999 would silently turn a row into zeros; hence `retract_`.
 
 
-class _Invertible(Protocol):
-    def right_inverse(self, value: Tensor) -> Tensor: ...
-
-
-@torch.no_grad()
-def assign_(layer: nn.Module, name: str, value: Tensor) -> None:
-    """Set the plain value of a weight that may be parametrized, in place.
-
-    Torch's own assignment replaces the raw storage, and may change its strides.
-    """
-    if not is_parametrized(layer, name):
-        layer.get_parameter(name).copy_(value)
-        return
-    chain = _chain(layer, name)
-    for step in reversed(chain):
-        value = cast(_Invertible, step).right_inverse(value)
-    chain.original.copy_(value)
-
-
-def _chain(layer: nn.Module, name: str) -> ParametrizationList:
-    return cast(ParametrizationList, layer.get_submodule(f"parametrizations.{name}"))
+def _check_matrix(shape: tuple[int, ...], kind: str, *, pointer: str) -> None:
+    if len(shape) != 2:
+        raise ConfigInvalid(
+            f"parametrization {kind!r} expects a weight of 2 dimensions, got {len(shape)}",
+            pointer=pointer,
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,11 @@ from torch import Tensor
 
 from app.config import ModelConfig
 from app.layers import Context, input_shape, output_shape
+from app.layers.kind import Shape
 from app.types import Batch, FloatArray
 
 _DTYPES = {"labels": torch.int64, "mask": torch.bool}
+_OF_ROWS = tuple(field.name for field in fields(Batch))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,7 @@ class TensorBatch:
 
     Attributes:
         bank: unit vectors seen before, from the model's reservoir, where it keeps one.
+        rehearsed: which rows of the bank are trained on again, int64.
         branch: which named branch of the layers is meant; None for the config's first one.
     """
 
@@ -37,12 +40,18 @@ class TensorBatch:
     sample_weights: Tensor | None = None
     mask: Tensor | None = None
     bank: Tensor | None = None
+    rehearsed: Tensor | None = None
     branch: str | None = None
 
     @property
     def rows(self) -> int:
         """How many rows the batch holds."""
         return len(self.hidden_states)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The fields that hold something for each row, by name."""
+        values = {name: getattr(self, name) for name in _OF_ROWS}
+        return {name: value for name, value in values.items() if value is not None}
 
     @property
     def context(self) -> Context:
@@ -64,25 +73,30 @@ def to_tensors(
     Returns:
         Tensors of their own memory: the arrays may be read-only views of a request's body.
     """
-    ranks = _ranks(config)
+    shapes = row_shapes(config)
     tensors: dict[str, Any] = {}
     for name, array in batch.arrays().items():
-        rows = array.reshape(-1, *array.shape[array.ndim - ranks[name] :])
-        tensors[name] = _copied(rows, device).to(_DTYPES.get(name, torch.float32))
+        rows = array.reshape(-1, *array.shape[array.ndim - len(shapes[name]) :])
+        tensors[name] = _copied(rows, device).to(dtype_of(name))
     return TensorBatch(**tensors, branch=branch)
 
 
-def _ranks(config: ModelConfig) -> dict[str, int]:
-    """How many dimensions of each field belong to one row."""
-    rows = len(input_shape(config))
+def dtype_of(name: str) -> torch.dtype:
+    """What a field of a `TensorBatch` holds."""
+    return _DTYPES.get(name, torch.float32)
+
+
+def row_shapes(config: ModelConfig) -> dict[str, Shape]:
+    """What belongs to one row of each field; targets may be of another width where a loss says."""
+    row = input_shape(config)
     return {
-        "hidden_states": rows,
-        "positives": rows,
-        "negatives": rows,
-        "targets": len(output_shape(config)),
-        "labels": 0,
-        "sample_weights": 0,
-        "mask": 1,
+        "hidden_states": row,
+        "positives": row,
+        "negatives": row,
+        "targets": output_shape(config),
+        "labels": (),
+        "sample_weights": (),
+        "mask": (None,),
     }
 
 

@@ -5,16 +5,52 @@ Each sets part of a learner; raising may leave it half changed, for the caller t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
-from app.config import MAX_LEARNING_RATE, Component, ModelConfig
+from app.config import MAX_LEARNING_RATE, ModelConfig
 from app.errors import ArtifactInvalid, ConfigInvalid
-from app.layers import INITIALISERS, assign, build, folded
+from app.layers import assign, folded
+from app.training.fits import (
+    check_fittable,
+    is_normalized,
+    observed_moments,
+    read_method,
+    vectors_advised,
+)
 from app.training.guards import is_finite
 from app.training.learner import Learner
-from app.training.optimizers import build_optimizer, is_learning_rate
+from app.training.numbers import is_learning_rate
+from app.training.observed import Observed
+from app.training.optimizers import build_optimizer
 from app.training.state import load_state
 from app.types import Configure, Fit, NamedArrays, Replace, Rollback
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOutcome:
+    """What a fit did.
+
+    Attributes:
+        rows: vectors that it was made from.
+        rows_advised: from so many on, more change little.
+        explained_variance: share of the spread that the weights capture.
+    """
+
+    rows: int
+    rows_advised: int
+    explained_variance: float
+
+    @property
+    def warning(self) -> str:
+        """What to mend; empty when there is nothing."""
+        if self.rows >= self.rows_advised:
+            return ""
+        return (
+            f"made from {self.rows} vectors, where {self.rows_advised} are advised for so many "
+            "components: more of them give better directions"
+        )
 
 
 def roll_back(learner: Learner, request: Rollback, config: ModelConfig) -> None:
@@ -38,26 +74,42 @@ def replace_weights(learner: Learner, request: Replace, config: ModelConfig) -> 
     _begin_anew(learner, config)
 
 
-def fit(learner: Learner, request: Fit, config: ModelConfig) -> None:
-    """Make the weights anew from data; a bias becomes zero.
+def fit(learner: Learner, request: Fit, config: ModelConfig) -> FitOutcome:
+    """Make the weights anew from the moments of data; the bias centres, or becomes zero.
+
+    A model that observes its stream has seen those vectors from now on, where they were unit ones.
 
     Raises:
-        ConfigInvalid: no such initialiser, or the data is not what it needs.
+        ConfigInvalid: no such method, or not for this model; or the parametrization does not allow
+            what it gives.
     """
-    INITIALISERS.choose(request.method, pointer="/method")
-    (component,) = config.layers
-    layer = Component.model_validate({**component.model_dump(), "init": request.method})
-    sample = torch.tensor(request.hidden_states).reshape(-1, request.hidden_states.shape[-1])
+    method = read_method(request.method)
+    check_fittable(config, method)
+    tensors = folded(learner.layer)
+    n_components = next(len(t) for t in tensors.values() if t.ndim == 2)
+    made = method.fitted(request.moments, n_components)
+    # By the number of dimensions: the matrix is Q_reduced or weight, behind an index or not.
+    given = {name: made.weight if t.ndim == 2 else made.bias for name, t in tensors.items()}
     try:
-        made = build(config.model_copy(update={"layers": (layer,)}), sample=sample)
-    except ConfigInvalid as error:
-        raise ConfigInvalid(error.detail, pointer="/hidden_states") from None
-    assign(learner.layer, folded(made))
+        assign(learner.layer, given)
+    except ArtifactInvalid as error:
+        raise ConfigInvalid(error.detail, pointer="/method") from None
     _begin_anew(learner, config)
+    if is_normalized(config, method):
+        for memory in learner.memories:
+            if isinstance(memory, Observed):
+                memory.begin_with(observed_moments(request.moments), is_given=method.is_other)
+    return FitOutcome(
+        rows=request.moments.vectors,
+        rows_advised=vectors_advised(n_components),
+        explained_variance=made.explained_variance,
+    )
 
 
 def configure(learner: Learner, request: Configure) -> None:
     """Set the learning rate of every parameter group: one for all of them, or one each.
+
+    Under a schedule it is the base rate that is set; see `Schedule.rebase`.
 
     Raises:
         ConfigInvalid: another number of rates, or one out of range.
@@ -74,8 +126,7 @@ def configure(learner: Learner, request: Configure) -> None:
         raise ConfigInvalid(
             f"expected a learning rate above 0 and of at most {MAX_LEARNING_RATE:g}", pointer="/lr"
         )
-    for group, rate in zip(groups, rates if len(rates) > 1 else rates * len(groups), strict=True):
-        group["lr"] = rate
+    learner.schedule.rebase(rates if len(rates) == len(groups) else rates * len(groups))
 
 
 def set_weights(learner: Learner, tensors: NamedArrays) -> None:
@@ -96,7 +147,8 @@ def set_weights(learner: Learner, tensors: NamedArrays) -> None:
 def _begin_anew(learner: Learner, config: ModelConfig) -> None:
     """A new version with a fresh optimizer and guards that remember nothing.
 
-    Learning rates and other hyper-parameters stay: they may have been set after the config.
+    Learning rates and other hyper-parameters stay: they may have been set after the config. A
+    schedule begins again from the base rates as they are now.
     """
     learner.optimizer.state.clear()
     learner.optimizer.state.update(build_optimizer(config.optimizer, learner.layer).state)

@@ -8,8 +8,12 @@ from typing import Protocol
 from torch import nn
 from torch.optim import Optimizer
 
+from app.config import ClippingConfig
+from app.training.gradients import Accumulation
 from app.training.guards import Guards
 from app.training.memory import Memory
+from app.training.randomness import Randomness
+from app.training.schedule import Schedule
 
 
 class Learner(Protocol):
@@ -18,6 +22,10 @@ class Learner(Protocol):
     Attributes:
         layer: whose parameters and buffers change.
         optimizer: of that layer.
+        schedule: of the optimizer's learning rates; a memory, too.
+        accumulation: gradients that wait for the optimizer's step; a memory, too.
+        clipping: limits of the gradients.
+        randomness: what the layer draws while it trains.
         guards: refuse steps; a memory, too.
         version: rises by one for every accepted change of the weights.
         step: optimizer updates behind the weights.
@@ -25,6 +33,10 @@ class Learner(Protocol):
 
     layer: nn.Module
     optimizer: Optimizer
+    schedule: Schedule
+    accumulation: Accumulation
+    clipping: ClippingConfig
+    randomness: Randomness
     guards: Guards
     version: int
     step: int

@@ -52,7 +52,7 @@ class Memory(Protocol):
         ...
 
     def forget(self) -> None:
-        """Begin again, as for a new model."""
+        """Forget what was about the weights: others, from elsewhere, have taken their place."""
         ...
 
 

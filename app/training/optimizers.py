@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, TypeAlias
 
 import torch
-from torch import nn
-from torch.optim import Optimizer
+from torch import Tensor, nn
+from torch.optim import LBFGS, Optimizer
 
-from app.config import MAX_LEARNING_RATE, OptimizerConfig, ParameterGroup
-from app.errors import ConfigInvalid, pointer_token
+from app.config import OptimizerConfig, ParameterGroup
+from app.errors import ConfigInvalid
 from app.registry import Registry
+from app.training.arguments import Arguments, Bounds, check_arguments
 from app.training.signum import Signum
 
 OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer")
 
-# Not here: LBFGS, whose step calls the loss again (a closure), and SparseAdam, which takes sparse
-# gradients only, and a linear layer makes dense ones.
+# Not here: SparseAdam, which takes sparse gradients only, and every layer here makes dense ones.
 for _member in (
     torch.optim.ASGD,
     torch.optim.Adadelta,
@@ -27,6 +27,7 @@ for _member in (
     torch.optim.Adam,
     torch.optim.AdamW,
     torch.optim.Adamax,
+    LBFGS,
     torch.optim.Muon,
     torch.optim.NAdam,
     torch.optim.RAdam,
@@ -39,13 +40,15 @@ for _member in (
 
 # params comes from the layer; the other two are for CUDA graphs and for differentiating through
 # the step, which a step that must be undoable is not made for.
-_REFUSED = frozenset({"params", "capturable", "differentiable", "return"})
+_REFUSED = frozenset({"params", "capturable", "differentiable"})
+# LBFGS: how often a step may evaluate the loss, and how many pairs of vectors it keeps.
+_BOUNDS: Bounds = {"max_iter": (1, 1000), "max_eval": (1, 1250), "history_size": (1, 1000)}
 
 # What stands between a module and the raw tensor of one of its parametrized parameters.
 _PARAMETRIZED = re.compile(r"parametrizations\.(\w+)\.original\d*$")
 
+# By raw name: two originals of one parametrization have one plain name.
 Parameters: TypeAlias = Mapping[str, nn.Parameter]
-Arguments: TypeAlias = dict[str, Any]
 
 
 def build_optimizer(config: OptimizerConfig, module: nn.Module) -> Optimizer:
@@ -63,8 +66,13 @@ def build_optimizer(config: OptimizerConfig, module: nn.Module) -> Optimizer:
         ConfigInvalid: unknown name, argument, value or pattern; or torch refuses the combination.
     """
     member = OPTIMIZERS.choose(config.type, pointer="/optimizer/type")
-    left = {plain_name(n): p for n, p in module.named_parameters() if p.requires_grad}
+    left = {name: p for name, p in module.named_parameters() if p.requires_grad}
     _check_parameters(member, left)
+    if member is LBFGS and config.groups:
+        raise ConfigInvalid(
+            "LBFGS looks at all parameters as one vector and takes no groups; leave them out",
+            pointer="/optimizer/groups",
+        )
     shared = _checked(member, config.arguments, pointer="/optimizer")
     whole = _construct(member, left, {}, shared, pointer="/optimizer")
     if not config.groups:
@@ -89,74 +97,26 @@ def plain_name(name: str) -> str:
     return _PARAMETRIZED.sub(r"\1", name)
 
 
-def is_number(value: object) -> bool:
-    """Whether a JSON value is a finite real number; a bool is none."""
-    return isinstance(value, int | float) and type(value) is not bool and -1e308 < value < 1e308
-
-
-def is_learning_rate(value: float) -> bool:
-    """Whether training can survive it; torch itself accepts infinity, 1e30 and True."""
-    return 0 < value <= MAX_LEARNING_RATE
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Whether a step of it evaluates the loss more than once."""
+    return isinstance(optimizer, LBFGS)
 
 
 def _check_parameters(member: type[Optimizer], parameters: Parameters) -> None:
     if not parameters:
         raise ConfigInvalid("none of the layers has anything to train", pointer="/layers")
-    vectors = [name for name, parameter in parameters.items() if parameter.ndim != 2]
-    if member is torch.optim.Muon and vectors:
+    others = [plain_name(name) for name, p in parameters.items() if p.ndim != 2]
+    if member is torch.optim.Muon and others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         raise ConfigInvalid(
-            f"Muon updates matrices only, and this model also trains {', '.join(vectors)}; "
-            "leave the bias out or choose another optimizer",
+            "Muon updates matrices only, and this model also trains "
+            f"{', '.join(others[:3])}{more}; leave biases out, or choose another optimizer",
             pointer="/optimizer/type",
         )
 
 
 def _checked(member: type[Optimizer], arguments: Arguments, *, pointer: str) -> Arguments:
-    """The arguments with JSON lists as tuples; refuses names and types that are not torch's."""
-    hints = get_type_hints(member.__init__)
-    allowed = {name: hint for name, hint in hints.items() if name not in _REFUSED}
-    for name, value in arguments.items():
-        at = f"{pointer}/{pointer_token(name)}"
-        if name not in allowed:
-            raise ConfigInvalid(
-                f"{member.__name__} has no argument {name[:64]!r} here; "
-                f"expected one of: {', '.join(sorted(allowed))}",
-                pointer=at,
-            )
-        if not _fits(value, allowed[name]):
-            raise ConfigInvalid(
-                f"{member.__name__} expects {_in_words(allowed[name])} for {name}", pointer=at
-            )
-        if name == "lr" and not is_learning_rate(value):
-            raise ConfigInvalid(
-                f"expected a learning rate above 0 and of at most {MAX_LEARNING_RATE:g}",
-                pointer=at,
-            )
-    return {n: tuple(v) if isinstance(v, list) else v for n, v in arguments.items()}
-
-
-def _fits(value: object, hint: Any) -> bool:
-    """Whether a JSON value is of a type hint; numbers must be finite, and a bool is no number."""
-    if get_origin(hint) is tuple:
-        parts = get_args(hint)
-        return (
-            isinstance(value, list | tuple)
-            and len(value) == len(parts)
-            and all(map(_fits, value, parts))
-        )
-    if get_args(hint):
-        return any(_fits(value, choice) for choice in get_args(hint))
-    if hint is float:
-        return is_number(value)
-    return type(value) is hint
-
-
-def _in_words(hint: Any) -> str:
-    if get_origin(hint) is tuple:
-        return f"a list of {len(get_args(hint))} numbers"
-    choices = get_args(hint) or (hint,)
-    words = {float: "a finite number", int: "a whole number", bool: "true or false", str: "a name"}
-    return " or ".join(word for type_, word in words.items() if type_ in choices)
+    return check_arguments(member, arguments, pointer=pointer, without=_REFUSED, bounds=_BOUNDS)
 
 
 def _take(group: ParameterGroup, left: dict[str, nn.Parameter], *, pointer: str) -> Parameters:
@@ -166,11 +126,11 @@ def _take(group: ParameterGroup, left: dict[str, nn.Parameter], *, pointer: str)
         pattern = re.compile(group.match)
     except (re.error, OverflowError, RecursionError):
         raise ConfigInvalid("expected a regular expression", pointer=at) from None
-    names = [name for name in left if pattern.search(name)]
+    names = [name for name in left if pattern.search(plain_name(name))]
     if not names:
         raise ConfigInvalid(
             "expected a pattern that is found in a parameter's name; "
-            f"the groups before it left: {', '.join(left) or 'none'}",
+            f"the groups before it left: {', '.join(map(plain_name, left)) or 'none'}",
             pointer=at,
         )
     return {name: left.pop(name) for name in names}
@@ -213,11 +173,16 @@ def _tried(
 ) -> Optimizer:
     """Construct, and step once elsewhere: torch sees some values in the first step only."""
     make: Any = member  # every class takes its own arguments, all checked before
-    elsewhere = nn.Parameter(torch.zeros(2, 2))
-    elsewhere.grad = torch.zeros_like(elsewhere)
-    make([elsewhere], **arguments).step()
-    optimizer: Optimizer = make(parameters, **arguments)
-    return optimizer
+    elsewhere = nn.Parameter(torch.ones(2, 2))
+    optimizer = make([elsewhere], **arguments)
+
+    def evaluate() -> Tensor:
+        elsewhere.grad = elsewhere.detach().clone()
+        return elsewhere.detach().square().sum() / 2
+
+    optimizer.step(evaluate)
+    made: Optimizer = make(parameters, **arguments)
+    return made
 
 
 def _joined(parts: Sequence[Optimizer]) -> Optimizer:

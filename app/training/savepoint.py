@@ -11,6 +11,7 @@ from torch import Tensor
 
 from app.training.learner import Learner
 from app.training.state import layer_tensors
+from app.training.trees import copied, leaves
 
 
 class Savepoint:
@@ -46,8 +47,7 @@ class Savepoint:
         """What is kept, in memory that stays the same while the forms do."""
         entries = chain([self._tensors], self._state.values())
         for value in chain.from_iterable(entry.values() for entry in entries):
-            if isinstance(value, Tensor):
-                yield value
+            yield from (leaf for _, leaf in leaves(value, "") if isinstance(leaf, Tensor))
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -72,13 +72,4 @@ def _hyper_parameters(group: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _copied(source: Mapping[str, Any], *, over: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _copy(value, over.get(name)) for name, value in source.items()}
-
-
-def _copy(value: Any, over: Any) -> Any:
-    """A copy of a tensor, in the memory of `over` where that has the same form."""
-    if not isinstance(value, Tensor):
-        return value
-    if isinstance(over, Tensor) and (over.shape, over.dtype) == (value.shape, value.dtype):
-        return over.copy_(value)
-    return value.detach().clone()
+    return {name: copied(value, over.get(name)) for name, value in source.items()}

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from app.failpoints import reach
 from app.layers import retract_
 from app.training.batch import TensorBatch
+from app.training.gradients import clip_
+from app.training.guards.finite import check_gradients, check_loss
 from app.training.learner import Learner
 from app.training.losses import Loss
+from app.training.objective import objective
+from app.training.optimizers import needs_closure
 from app.types import Update
 
 
@@ -18,8 +24,9 @@ class StepOutcome:
 
     Attributes:
         loss: before the update; None when no loss was computed.
-        grad_norm: Euclidean norm of all gradients together; None without gradients.
-        learning_rates: one for each parameter group.
+        grad_norm: Euclidean norm of all gradients of this step together, before they are clipped
+            or averaged with others; None without gradients.
+        learning_rates: that it used, one for each parameter group.
         rows: how many rows the batch held.
         update: what kind of update it was.
     """
@@ -46,25 +53,65 @@ def take_step(
     Raises:
         StepRejected: a guard refused it.
     """
-    layer, optimizer, guards = learner.layer, learner.optimizer, learner.guards
+    layer, guards = learner.layer, learner.guards
+    rates = tuple(group["lr"] for group in learner.optimizer.param_groups)
     look = guards.begin(layer, loss_name=loss_name, batch=batch, is_watched=is_watched)
     reach("step.before_forward")
-    value = loss(batch, layer(batch.hidden_states), layer)
+    with learner.randomness.at(learner.version):
+        value = objective(loss, batch, layer, step=learner.step)
     loss_value = guards.check_loss(look, value)
     value.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
     reach("step.after_backward")
     grad_norm = guards.check_gradients(look, layer)
-    optimizer.step()
-    retract_(layer)
-    reach("step.after_optim")
-    guards.check_update(layer, optimizer)
+    mean_loss = learner.accumulation.add(loss_value)
+    if mean_loss is not None:
+        _descend(learner, loss, batch, value)
+        retract_(layer)
+        reach("step.after_optim")
+        learner.schedule.advance(mean_loss)
+        learner.step += 1
+    guards.check_update(layer, learner.optimizer)
     guards.accept(look, layer, loss=loss_value, grad_norm=grad_norm)
     reach("guard.after")
     learner.version += 1
-    learner.step += 1
     return StepOutcome(
         loss=loss_value,
         grad_norm=grad_norm,
-        learning_rates=tuple(group["lr"] for group in optimizer.param_groups),
+        learning_rates=rates,
         rows=batch.rows,
+        update="accumulated" if mean_loss is None else "gradient",
     )
+
+
+def _descend(learner: Learner, loss: Loss, batch: TensorBatch, value: Tensor) -> None:
+    """Let the optimizer take its step down the gradients, clipped where the config says so.
+
+    One that evaluates the loss more than once gets the first evaluation as it is known already;
+    every further one is of the same batch and draws the same random numbers.
+    """
+    clip_(learner.layer, learner.clipping)
+    if not needs_closure(learner.optimizer):
+        learner.optimizer.step()
+        return
+    known = [value.detach()]
+
+    def evaluate() -> Tensor:
+        return known.pop() if known else _evaluated_again(learner, loss, batch)
+
+    learner.optimizer.step(evaluate)  # type: ignore[arg-type]  # torch means a tensor, too
+
+
+def _evaluated_again(learner: Learner, loss: Loss, batch: TensorBatch) -> Tensor:
+    """The loss where the optimizer has gone, with its gradients set.
+
+    Raises:
+        StepRejected: `non_finite_loss` or `non_finite_gradient`: it went too far.
+    """
+    learner.optimizer.zero_grad()
+    with learner.randomness.at(learner.version):
+        value = objective(loss, batch, learner.layer, step=learner.step)
+    check_loss(value)
+    value.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    check_gradients(learner.layer)
+    clip_(learner.layer, learner.clipping)
+    return value.detach()

@@ -23,6 +23,10 @@ class StoredArrays:
     def __contains__(self, name: str) -> bool:
         return name in self._left
 
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """The shape of an array that is left; none of that name is empty."""
+        return self._left[name].shape if name in self._left else ()
+
     def take(
         self, name: str, dtype: torch.dtype, shape: tuple[int, ...], device: torch.device
     ) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor
@@ -11,21 +11,32 @@ from torch import Tensor
 from app.config import ModelConfig
 from app.errors import PreconditionFailed
 from app.layers import build, folded
-from app.training.changes import configure, fit, replace_weights, roll_back, set_weights
+from app.training.changes import (
+    FitOutcome,
+    configure,
+    fit,
+    replace_weights,
+    roll_back,
+    set_weights,
+)
 from app.training.digests import state_digest_now
+from app.training.gate import Weights, build_gate
+from app.training.gradients import build_accumulation
 from app.training.guards import Guards
-from app.training.losses import build_loss
 from app.training.memory import Memory
+from app.training.observed import Observed, ObservedState
 from app.training.optimizers import build_optimizer
+from app.training.randomness import ALONE, Randomness
 from app.training.recipes import RECIPES
 from app.training.savepoint import Savepoint
+from app.training.schedule import Schedule
 from app.training.state import layer_tensors, load_state, to_state
 from app.training.step import StepOutcome
 from app.types import (
     ChangeRequest,
     Configure,
     Fit,
-    FloatArray,
+    GateDescription,
     Judge,
     NamedArrays,
     Replace,
@@ -35,7 +46,7 @@ from app.types import (
     TrainStep,
 )
 
-__all__ = ["StepOutcome", "Trainer"]
+__all__ = ["FitOutcome", "StepOutcome", "Trainer"]
 
 _CPU = torch.device("cpu")
 
@@ -49,7 +60,7 @@ class Trainer:
     Args:
         config: what the model is; its seed alone decides the initial weights.
         device: where layer and optimizer live; the initial weights are made on the CPU.
-        sample: hidden states (rows, input_size) for an initialiser that starts from data.
+        turn: one for all trainers that are at work at once; held while a layer draws.
 
     Attributes:
         version: starts at 1, and rises by one for every accepted change of the weights.
@@ -64,23 +75,37 @@ class Trainer:
         config: ModelConfig,
         *,
         device: torch.device = _CPU,
-        sample: FloatArray | None = None,
+        turn: AbstractContextManager[object] = ALONE,
     ) -> None:
-        known = None if sample is None else torch.tensor(sample)
         self.config = config
-        self.layer = build(config, sample=known).to(device).train()
+        self.layer = build(config).to(device).train()
         self.optimizer = build_optimizer(config.optimizer, self.layer)
+        self.schedule = Schedule(config.scheduler, self.optimizer)
+        self.accumulation = build_accumulation(config, self.layer)
+        self.clipping = config.gradient_clipping
+        self.randomness = Randomness(self.layer, config.seed, device, turn)
         self.version = 1
         self.step = 0
-        self.guards = Guards(config, build_loss(config.loss), device)
         self._recipe = RECIPES[config.recipe](config, device)
-        self.memories: tuple[Memory, ...] = (self.guards, *self._recipe.memories)
+        self.guards = Guards(config, self._recipe.loss, device)
+        self.memories: tuple[Memory, ...] = (
+            self.guards,
+            self.schedule,
+            self.accumulation,
+            *self._recipe.memories,
+        )
+        self._observed = next((m for m in self.memories if isinstance(m, Observed)), None)
+        self._gate = build_gate(config, self._observed, folded(self.layer), device)
+        if self._gate is not None:
+            self.memories = (*self.memories, self._gate)
         self._undo = Savepoint(self)
         # Without a parametrization the layer's tensors are those that serving multiplies with.
         self._is_folded = folded(self.layer).keys() == layer_tensors(self.layer).keys()
 
-    def apply(self, request: ChangeRequest, *, undo: Savepoint | None = None) -> StepOutcome | None:
-        """Make one change; tells what a step did, and nothing for the other kinds.
+    def apply(
+        self, request: ChangeRequest, *, undo: Savepoint | None = None
+    ) -> StepOutcome | FitOutcome | None:
+        """Make one change; tells what a step or a fit did, and nothing for the other kinds.
 
         Args:
             request: what to change.
@@ -93,28 +118,29 @@ class Trainer:
             Unacceptable, TooLarge: the batch does not fit the loss.
             StepRejected: a guard refused the step.
         """
+        outcome: StepOutcome | FitOutcome | None = None
         with self._all_or_nothing(request, undo):
             match request:
                 case TrainStep():
-                    return self._recipe.update(self, request)
+                    outcome = self._recipe.update(self, request)
                 case Rollback():
                     roll_back(self, request, self.config)
                 case Replace():
                     replace_weights(self, request, self.config)
                 case Fit():
-                    fit(self, request, self.config)
+                    outcome = fit(self, request, self.config)
                 case Configure():
                     configure(self, request)
-                case Judge():
-                    pass
-                case Serve():
-                    pass  # which version is served changes nothing of what learns
-        return None
+                case Judge() | Serve():
+                    pass  # for the gate alone: nothing changes of what learns
+            if self._gate is not None:
+                self._gate.follow(self, request)
+        return outcome
 
     def train(self, step: TrainStep) -> StepOutcome:
         """Apply one train step; see `apply`."""
         outcome = self.apply(step)
-        assert outcome is not None, "a step tells what it did"
+        assert isinstance(outcome, StepOutcome), "a step tells what it did"
         return outcome
 
     @property
@@ -126,17 +152,38 @@ class Trainer:
         """A savepoint taken now, for undoing several changes at once; it may be taken again."""
         return Savepoint(self)
 
+    @property
+    def observed(self) -> ObservedState | None:
+        """What was seen of the stream; None where nothing is kept."""
+        return None if self._observed is None else self._observed.state
+
+    @property
+    def drift(self) -> float | None:
+        """How much less of the newest vectors the map captures than of those before them."""
+        return None if self._observed is None else self._observed.state.drift.figure
+
+    @property
+    def held_back(self) -> Weights | None:
+        """What `live` stays at; None while it may follow the newest version."""
+        return None if self._gate is None else self._gate.held_back
+
+    def describe_gate(self) -> GateDescription | None:
+        """Whether `live` may follow the newest version; None without a gate."""
+        return None if self._gate is None else self._gate.describe()
+
     def serving(self) -> dict[str, Tensor]:
         """The plain tensors that `/reduce` multiplies with, in memory of their own."""
         return folded(self.layer)
 
     def assign(self, tensors: NamedArrays) -> None:
-        """Set the weights from plain tensors; counters, optimizer state and guards stay.
+        """Begin with weights from plain tensors; counters and optimizer state stay.
 
         Raises:
             ArtifactInvalid: the tensors do not fit the layer; nothing was set.
         """
         set_weights(self, tensors)
+        for memory in self.memories:
+            memory.forget()
 
     def state(self) -> TrainerState:
         """Everything that learning needs, copied to the host."""

@@ -21,15 +21,16 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import nn
 
 from app.config import CanaryConfig
 from app.errors import StepRejected
 from app.training.batch import TensorBatch
-from app.training.losses import Loss
+from app.training.losses import Loss, value_of
 
 # No step gives more than this part of the rows, so that they show several steps' data.
 _FEWEST_STEPS = 8
@@ -136,10 +137,13 @@ class CanaryWatch:
     def _filled(self, canary: Canary, batch: TensorBatch, layer: nn.Module, peak: float) -> Canary:
         """The canary with some rows of a batch; anchored when these are the last."""
         wanted = self._config.rows
-        if not wanted:
+        # Another branch has another loss, which the rows together could not have.
+        if not wanted or batch.branch is not None:
             return canary
         held = canary.rows.rows if canary.rows else 0
         taken = _some_rows(batch, min(self._rows_a_step, wanted - held), self._loss)
+        if canary.rows is not None and _form(canary.rows) != _form(taken):
+            return canary  # rows of another length, or a teacher of another width
         rows = taken if canary.rows is None else _joined(canary.rows, taken)
         if rows.rows < wanted:
             return Canary(rows)
@@ -151,7 +155,7 @@ class CanaryWatch:
 
     def _loss_of(self, rows: TensorBatch, layer: nn.Module) -> float:
         with torch.no_grad(), _evaluating(layer):
-            return self._loss(rows, layer(rows.hidden_states), layer).item()
+            return value_of(self._loss, rows, layer).item()
 
 
 @contextmanager
@@ -164,6 +168,14 @@ def _evaluating(layer: nn.Module) -> Iterator[None]:
         layer.train()
 
 
+def kept_fields(loss: Loss) -> frozenset[str]:
+    """The fields of a batch that a canary keeps: without them its loss could not be computed.
+
+    What a loss only accepts is in some batches and not in others, and is left out.
+    """
+    return frozenset({"hidden_states"}) | loss.needs | (loss.accepts & {"sample_weights"})
+
+
 def _some_rows(batch: TensorBatch, count: int, loss: Loss) -> TensorBatch:
     """Copies of evenly spaced rows that have a weight, with a weight each if the loss takes it."""
     weights = batch.sample_weights
@@ -174,20 +186,18 @@ def _some_rows(batch: TensorBatch, count: int, loss: Loss) -> TensorBatch:
         candidates = candidates[weights > 0]
     count = min(count, len(candidates))
     chosen = candidates[torch.arange(count, device=candidates.device) * len(candidates) // count]
-    return TensorBatch(
-        hidden_states=batch.hidden_states[chosen],
-        targets=None if batch.targets is None else batch.targets[chosen],
-        sample_weights=None if weights is None else weights[chosen],
-    )
+    whole = replace(batch, sample_weights=weights).tensors()
+    names = kept_fields(loss) | (whole.keys() & {"mask"})
+    some: dict[str, Any] = {name: whole[name][chosen] for name in names}
+    return TensorBatch(**some)
 
 
 def _joined(first: TensorBatch, second: TensorBatch) -> TensorBatch:
-    return TensorBatch(
-        hidden_states=torch.cat([first.hidden_states, second.hidden_states]),
-        targets=_cat(first.targets, second.targets),
-        sample_weights=_cat(first.sample_weights, second.sample_weights),
-    )
+    rows, more = first.tensors(), second.tensors()
+    joined: dict[str, Any] = {name: torch.cat([rows[name], more[name]]) for name in rows}
+    return TensorBatch(**joined)
 
 
-def _cat(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    return None if first is None or second is None else torch.cat([first, second])
+def _form(rows: TensorBatch) -> dict[str, torch.Size]:
+    """Which fields there are, and what shape each has for one row."""
+    return {name: tensor.shape[1:] for name, tensor in rows.tensors().items()}

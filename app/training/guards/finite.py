@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from app.errors import StepRejected
+from app.training.trees import leaves
 
 
 def check_loss(loss: Tensor) -> float:
@@ -68,13 +69,16 @@ def check_weights(layer: nn.Module) -> None:
 
 
 def check_optimizer_state(optimizer: Optimizer) -> None:
-    """Refuse moments and other optimizer tensors that are not finite.
+    """Refuse moments and other numbers of the optimizer that are not finite.
 
     Raises:
         StepRejected: `non_finite_optimizer_state`.
     """
     entries = chain.from_iterable(entry.values() for entry in optimizer.state.values())
-    if not is_finite(value for value in entries if isinstance(value, Tensor)):
+    kept = [leaf for value in entries for _, leaf in leaves(value, "")]
+    numbers = (leaf for leaf in kept if isinstance(leaf, float))
+    tensors = (leaf for leaf in kept if isinstance(leaf, Tensor))
+    if not (all(map(math.isfinite, numbers)) and is_finite(tensors)):
         raise StepRejected(
             "this step would have made an optimizer moment that is not finite, after which no "
             "step moves the weights; scale the batch down",

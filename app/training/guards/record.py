@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from app.config import ModelConfig
-from app.layers import fixed, input_shape, output_shape
-from app.training.batch import TensorBatch
+from app.layers.kind import Shape
+from app.training.batch import TensorBatch, dtype_of, row_shapes
 from app.training.guards.baseline import Baselines
-from app.training.guards.canary import Anchor, Canary
+from app.training.guards.canary import Anchor, Canary, kept_fields
 from app.training.guards.state import GuardState
 from app.training.losses import Loss
 from app.training.stored import StoredArrays, incompatible
@@ -42,12 +43,7 @@ def canary_tensors(state: GuardState) -> Mapping[str, Tensor]:
     rows = state.canary.rows
     if rows is None:
         return {}
-    fields = {
-        "hidden_states": rows.hidden_states,
-        "targets": rows.targets,
-        "sample_weights": rows.sample_weights,
-    }
-    return {f"{_PREFIX}{name}": tensor for name, tensor in fields.items() if tensor is not None}
+    return {f"{_PREFIX}{name}": tensor for name, tensor in rows.tensors().items()}
 
 
 def to_scalars(state: GuardState) -> Json | None:
@@ -92,12 +88,19 @@ def from_record(
 def _take_rows(
     stored: StoredArrays, rows: int, config: ModelConfig, loss: Loss, device: torch.device
 ) -> TensorBatch:
-    def take(name: str, *shape: int) -> Tensor:
-        return stored.take(f"guards.{_PREFIX}{name}", torch.float32, shape, device)
-
-    reduced = fixed(output_shape(config))
-    return TensorBatch(
-        hidden_states=take("hidden_states", rows, *fixed(input_shape(config))),
-        targets=take("targets", rows, *reduced) if "targets" in loss.needs else None,
-        sample_weights=take("sample_weights", rows) if "sample_weights" in loss.accepts else None,
-    )
+    shapes: dict[str, Shape] = row_shapes(config)
+    if loss.has_free_targets:
+        shapes["targets"] = (None,)
+    has_mask = f"guards.{_PREFIX}mask" in stored
+    tensors: dict[str, Any] = {}
+    for name in sorted(kept_fields(loss) | ({"mask"} if has_mask else set())):
+        place = f"guards.{_PREFIX}{name}"
+        found = stored.shape_of(place)[1:]
+        if len(found) == len(shapes[name]):
+            # Where any length is right, the one that is there.
+            lengths = zip(shapes[name], found, strict=True)
+            shape = tuple(there if length is None else length for length, there in lengths)
+        else:
+            shape = tuple(length or 0 for length in shapes[name])  # which is refused
+        tensors[name] = stored.take(place, dtype_of(name), (rows, *shape), device)
+    return TensorBatch(**tensors)

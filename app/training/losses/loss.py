@@ -1,21 +1,21 @@
-"""What a loss is, the registry of losses, and the check of a batch against one."""
+"""What a loss is, the registry of losses, and how one is made of its JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields
-from math import prod
-from typing import ClassVar, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from functools import lru_cache
+from typing import Any, Protocol, get_type_hints
 
-import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from app.config import Component, ModelConfig
-from app.errors import ConfigInvalid, TooLarge, Unacceptable, pointer_token
-from app.layers import input_shape, output_shape
+from app.config import Component, parse_loss
+from app.errors import ConfigInvalid, pointer_token
+from app.faults import first_fault
 from app.registry import Registry
 from app.training.batch import TensorBatch
-from app.types import Batch, FloatArray
+from app.training.reducer import Reducer
 
 # A rows² matrix of float32 is then at most 64 MiB; a loss holds a few of them at once.
 MAX_PAIRED_ROWS = 4096
@@ -24,23 +24,56 @@ MAX_PAIRED_ROWS = 4096
 class Loss(Protocol):
     """A scalar to minimise: a frozen dataclass whose fields are its JSON arguments.
 
-    A member checks the values of its arguments in `__post_init__`.
-
-    Attributes:
-        needs: fields of the batch, beside hidden_states, without which it cannot be computed.
-        accepts: fields that it uses when they are given.
-        max_rows: of one batch, `MAX_PAIRED_ROWS` where every pair of rows is compared; None where
-            memory grows with the rows, which every request's own limit bounds.
+    A field's type says what the argument may be, `Annotated` with bounds. The attributes below are
+    plain values of most members, and follow from the arguments in some.
     """
 
-    needs: ClassVar[frozenset[str]]
-    accepts: ClassVar[frozenset[str]]
-    max_rows: ClassVar[int | None]
+    @property
+    def needs(self) -> frozenset[str]:
+        """Fields of the batch, beside hidden_states, without which it cannot be computed."""
+        return frozenset()
 
-    def __call__(self, batch: TensorBatch, reduced: Tensor, layer: nn.Module, /) -> Tensor:
-        """The loss of `reduced = layer(batch.hidden_states)`.
+    @property
+    def accepts(self) -> frozenset[str]:
+        """Fields that it uses when they are given."""
+        return frozenset({"sample_weights"})
 
-        Shape: reduced (rows, n_components); returns a scalar.
+    @property
+    def max_rows(self) -> int | None:
+        """Most rows of one batch: `MAX_PAIRED_ROWS` where every pair of rows is compared.
+
+        None where memory grows with the rows, which every request's own limit bounds.
+        """
+        return None
+
+    @property
+    def uses_bank(self) -> bool:
+        """Whether it compares the rows with the reservoir's vectors where there are any."""
+        return False
+
+    @property
+    def has_free_targets(self) -> bool:
+        """Whether targets may be of another width than the reduced rows."""
+        return False
+
+    @property
+    def num_components(self) -> int:
+        """How many components of the reduced rows it names; 0 when it takes them as they are."""
+        return 0
+
+    def num_labels(self, n_components: int) -> int | None:  # noqa: ARG002 - members look at it
+        """How many labels there may be; None for any number."""
+        return None
+
+    def __call__(self, batch: TensorBatch, reduced: Tensor, reducer: Reducer, /) -> Tensor:
+        """The loss of `reduced = reducer(batch.hidden_states)`.
+
+        Args:
+            batch: checked by `check_batch`.
+            reduced: the batch's rows.
+            reducer: reduces other rows in the same way (positives, the bank).
+
+        Shape: reduced (rows, *output_shape); returns a scalar.
         """
         ...
 
@@ -56,10 +89,10 @@ def build_loss(component: Component, *, pointer: str = "/loss") -> Loss:
         pointer: where the component stands in the document, for messages.
 
     Raises:
-        ConfigInvalid: unknown name or argument.
+        ConfigInvalid: unknown name or argument, or a value that is none for it.
     """
     loss = LOSSES.choose(component.type, pointer=f"{pointer}/type")
-    allowed = [field.name for field in fields(loss)]  # type: ignore[arg-type]  # a dataclass
+    allowed = {field.name: field for field in fields(loss)}  # type: ignore[arg-type]  # a dataclass
     for name in component.arguments:
         if name not in allowed:
             raise ConfigInvalid(
@@ -67,78 +100,59 @@ def build_loss(component: Component, *, pointer: str = "/loss") -> Loss:
                 f"expected one of: {', '.join(allowed) or 'none'}",
                 pointer=f"{pointer}/{pointer_token(name)}",
             )
-    return loss(**component.arguments)
+    for name, field in allowed.items():
+        if field.default is MISSING and name not in component.arguments:
+            raise ConfigInvalid(
+                f"expected {name} for loss {component.type!r}, got none; add it",
+                pointer=f"{pointer}/{name}",
+            )
+    values = _values(loss, component.arguments, pointer)
+    try:
+        return loss(**values)
+    except ConfigInvalid as error:
+        raise ConfigInvalid(error.detail, pointer=f"{pointer}{error.pointer}") from None
 
 
-def check_batch(loss: Loss, batch: Batch, config: ModelConfig) -> None:
-    """Refuse a batch whose fields or shapes are not those of the loss, before it costs memory.
-
-    Shapes must match exactly: torch would broadcast targets of (8, 1) against (8,) and train on
-    64 differences that nobody meant.
+def parse_component(value: object, *, pointer: str) -> Component:
+    """A loss within the arguments of another one: a name, or an object with its type.
 
     Raises:
-        Unacceptable: `missing_field`, `field_not_used`, `target_shape_mismatch` or
-            `sample_weights_invalid`.
-        TooLarge: `too_many_rows` for a loss that compares every pair.
+        ConfigInvalid: it is neither.
     """
-    leading = batch.hidden_states.shape[: batch.hidden_states.ndim - len(input_shape(config))]
-    reduced = (*leading, *output_shape(config))
-    _check_rows(loss, prod(leading))
-    given = {"targets": batch.targets, "sample_weights": batch.sample_weights}
-    for name, value in given.items():
-        _check_presence(loss, name, is_given=value is not None)
-    if batch.targets is not None and batch.targets.shape != reduced:
-        raise Unacceptable(
-            "target_shape_mismatch",
-            f"expected targets of shape {_shape(reduced)}, "
-            f"got {_shape(batch.targets.shape)}; send one target for each reduced vector",
-            pointer="/targets",
-        )
-    if batch.sample_weights is not None:
-        _check_weights(batch.sample_weights, leading)
+    try:
+        return parse_loss(value)
+    except ConfigInvalid as error:
+        raise ConfigInvalid(error.detail, pointer=pointer) from None
 
 
-def _check_rows(loss: Loss, rows: int) -> None:
-    if loss.max_rows is None or rows <= loss.max_rows:
-        return
-    name = next(name for name, member in LOSSES.items() if member is type(loss))
-    raise TooLarge(
-        "too_many_rows",
-        f"loss {name!r} compares every pair of rows: expected at most {loss.max_rows}, got {rows}; "
-        "send smaller batches",
-        pointer="/hidden_states",
-    )
+def value_of(loss: Loss, batch: TensorBatch, layer: nn.Module) -> Tensor:
+    """The loss of one batch under these layers, with gradients; a scalar."""
+    reducer = Reducer(layer, batch.context)
+    return loss(batch, reducer(batch.hidden_states), reducer)
 
 
-def _check_presence(loss: Loss, name: str, *, is_given: bool) -> None:
-    if name in loss.needs and not is_given:
-        raise Unacceptable(
-            "missing_field", f"this loss needs {name}; send them with the batch", pointer=f"/{name}"
-        )
-    if is_given and name not in loss.needs | loss.accepts:
-        raise Unacceptable(
-            "field_not_used",
-            f"this loss does not use {name}; leave them out or name a loss that does",
-            pointer=f"/{name}",
-        )
+def _values(
+    loss: Callable[..., Loss], arguments: Mapping[str, Any], pointer: str
+) -> dict[str, Any]:
+    """The arguments as the values that they stand for."""
+    kinds, values = _kinds(loss), {}
+    for name, value in arguments.items():
+        try:
+            values[name] = kinds[name].validate_python(value)
+        except ValidationError as error:
+            fault = first_fault(error)
+            place = f"{pointer}/{name}{fault.pointer.rstrip('/')}"
+            raise ConfigInvalid(f"{name}: {fault.sentence}", pointer=place) from None
+        except ConfigInvalid as error:
+            place = f"{pointer}/{name}{error.pointer}"
+            raise ConfigInvalid(error.detail, pointer=place) from None
+    return values
 
 
-def _check_weights(weights: FloatArray, leading: tuple[int, ...]) -> None:
-    if weights.shape != leading:
-        fault = f"got shape {_shape(weights.shape)}"
-    elif not (weights >= 0).all():
-        fault = "got a negative one"
-    elif not weights.sum(dtype=np.float64) > 0:
-        fault = "all of them are zero"
-    else:
-        return
-    raise Unacceptable(
-        "sample_weights_invalid",
-        f"expected one weight of at least 0 for each row, of shape {_shape(leading)} and with a "
-        f"positive sum; {fault}",
-        pointer="/sample_weights",
-    )
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return f"[{', '.join(map(str, shape))}]"
+@lru_cache(maxsize=64)
+def _kinds(loss: Callable[..., Loss]) -> Mapping[str, TypeAdapter[Any]]:
+    """What each argument may be."""
+    hints = get_type_hints(loss, include_extras=True)
+    strict = ConfigDict(strict=True)
+    names = [field.name for field in fields(loss)]  # type: ignore[arg-type]  # a dataclass
+    return {name: TypeAdapter(hints[name], config=strict) for name in names}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from app.config import ModelConfig
 from app.training.batch import to_tensors
 from app.training.learner import Learner
-from app.training.losses import build_loss, check_batch
+from app.training.losses import build_loss, check_batch, check_compared, check_loss
 from app.training.memory import Memory
+from app.training.observed import Observed, check_observable
 from app.training.recipes.recipe import RECIPES
 from app.training.step import StepOutcome, take_step
 from app.types import TrainStep
@@ -26,19 +28,33 @@ class Plain:
     """
 
     def __init__(self, config: ModelConfig, device: torch.device) -> None:
-        self.memories: Sequence[Memory] = ()
+        self.loss = build_loss(config.loss)
+        check_loss(self.loss, config)
         self._config = config
         self._device = device
-        self._loss = build_loss(config.loss)
+        self._observed = None
+        if config.observe:
+            check_observable(config, pointer="/observe")
+            self._observed = Observed(config, device, holds_out=False)
+        self.memories: Sequence[Memory] = () if self._observed is None else (self._observed,)
 
     def update(self, learner: Learner, step: TrainStep) -> StepOutcome:
         """See `Recipe.update`."""
-        loss = self._loss if step.loss is None else build_loss(step.loss)
+        loss = self.loss if step.loss is None else build_loss(step.loss)
         check_batch(loss, step.batch, self._config)
-        return take_step(
+        batch = to_tensors(step.batch, self._device, self._config, branch=step.branch)
+        bank = None
+        if self._observed is not None:
+            check_compared(loss, batch.rows, self._config.observed.reservoir)
+            bank = self._observed.bank()
+        version = learner.version
+        outcome = take_step(
             learner,
             loss,
-            to_tensors(step.batch, self._device, self._config, branch=step.branch),
+            replace(batch, bank=bank),
             loss_name=(step.loss or self._config.loss).type,
-            is_watched=loss == self._loss,
+            is_watched=loss == self.loss,
         )
+        if self._observed:
+            self._observed.add_batch(batch, version=version)
+        return outcome

@@ -10,6 +10,7 @@ import torch
 from app.config import ModelConfig
 from app.registry import Registry
 from app.training.learner import Learner
+from app.training.losses import Loss
 from app.training.memory import Memory
 from app.training.step import StepOutcome
 from app.types import TrainStep
@@ -20,9 +21,11 @@ class Recipe(Protocol):
 
     Attributes:
         memories: its own, beside the guards; part of the learner's.
+        loss: what a step minimises that names no loss; the guards watch it.
     """
 
     memories: Sequence[Memory]
+    loss: Loss
 
     def update(self, learner: Learner, step: TrainStep) -> StepOutcome:
         """Take one step; raising leaves the learner half changed, for the caller to undo.

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import pytest
-import torch
 
 from app.config import Component, ModelConfig, parse_config
 from app.training.trainer import Trainer
 from app.types import Batch, FloatArray, TrainerState, TrainStep
+from tests.threads import one_thread as one_thread  # for the tests of this folder
 
 INPUT_SIZE, N_COMPONENTS = 24, 6
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Bits depend on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def make_config(
@@ -30,7 +20,7 @@ def make_config(
     optimizer: dict[str, Any] | None = None,
     *,
     bias: bool = False,
-    parametrization: str = "none",
+    parametrization: str | dict[str, Any] = "none",
     guards: dict[str, Any] | None = None,
 ) -> ModelConfig:
     layer = {"type": "QRReduction", "n_components": N_COMPONENTS, "bias": bias}

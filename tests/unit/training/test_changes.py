@@ -8,12 +8,25 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.config import ModelConfig, parse_config, parse_method
 from app.errors import ArtifactInvalid, ConfigInvalid, PreconditionFailed, SlimvecError
-from app.layers import INITIALISERS, Draw, orthonormality_error
+from app.layers import orthonormality_error
+from app.training.fits import Accumulator
 from app.training.guards import GuardState
 from app.training.optimizers import OPTIMIZERS
-from app.training.trainer import Trainer
-from app.types import ChangeRequest, Configure, Fit, Replace, Rollback, Serve, TrainerState
+from app.training.trainer import FitOutcome, Trainer
+from app.types import (
+    Batch,
+    ChangeRequest,
+    Configure,
+    Fit,
+    FloatArray,
+    Replace,
+    Rollback,
+    Serve,
+    TrainerState,
+    TrainStep,
+)
 from tests.unit.training.examples import (
     INPUT_SIZE,
     N_COMPONENTS,
@@ -26,6 +39,19 @@ from tests.unit.training.examples import (
 )
 
 __all__ = ["one_thread"]
+
+
+def distil_config() -> ModelConfig:
+    layer = {"type": "QRReduction", "n_components": N_COMPONENTS}
+    return parse_config({"input_size": INPUT_SIZE, "layers": [layer], "recipe": "distil"})
+
+
+def make_fit(rows: FloatArray, method: object = "pca", config: ModelConfig | None = None) -> Fit:
+    component = parse_method(method)
+    accumulator = Accumulator(config or make_config(), component)
+    accumulator.add(Batch(hidden_states=rows))
+    return Fit(method=component, moments=accumulator.moments())
+
 
 TWO_GROUPS = {"type": "Adam", "lr": 0.25, "groups": [{"match": "bias", "lr": 0.5}]}
 
@@ -87,43 +113,66 @@ def test_replacing_keeps_learning_rates_and_begins_new_guards() -> None:
 
 
 @pytest.mark.parametrize("bias", [False, True])
-def test_fit_takes_the_initialisers_weights_with_a_fresh_optimizer(bias: bool) -> None:
+def test_a_fit_sets_the_leading_directions_with_a_fresh_optimizer(bias: bool) -> None:
     trainer, rows = make_trainer(bias=bias), make_rows(7, rows=200)
-    trainer.apply(Fit(method="pca", hidden_states=rows.reshape(4, 50, INPUT_SIZE)))
-    sample = make_trainer(0).layer.get_parameter("Q_reduced").new_tensor(rows)
-    wanted = INITIALISERS["pca"](
-        Draw(n_components=N_COMPONENTS, input_size=INPUT_SIZE, sample=sample)
-    )
+    trainer.apply(make_fit(rows.reshape(4, 50, INPUT_SIZE)))
+    directions = np.linalg.svd(rows.astype(float))[2][:N_COMPONENTS]
     serving = trainer.serving()
-    assert np.array_equal(serving.pop("Q_reduced"), wanted)
+    agreement = np.abs(serving.pop("Q_reduced").numpy() @ directions.T)
+    np.testing.assert_allclose(agreement, np.eye(N_COMPONENTS), rtol=0, atol=1e-6)
     assert [tensor.count_nonzero().item() for tensor in serving.values()] == [0] * bias
     assert (trainer.version, trainer.step, len(trainer.optimizer.state)) == (27, 0, 0)
 
 
-@pytest.mark.parametrize("parametrization", ["none", "qr", "orthogonal"])
-@pytest.mark.parametrize("method", list(INITIALISERS))
-def test_fit_keeps_the_parametrization_and_is_the_same_every_time(
-    method: str, parametrization: str
+def test_a_fit_tells_what_it_was_made_from() -> None:
+    outcome = make_trainer(0).apply(make_fit(make_rows(7, rows=200)))
+    assert isinstance(outcome, FitOutcome)
+    assert (outcome.rows, outcome.rows_advised) == (200, 2048)
+    assert 0.25 < outcome.explained_variance < 0.5  # 6 of 24 directions of white noise, and luck
+    assert "200 vectors, where 2048" in outcome.warning
+
+
+@pytest.mark.parametrize(
+    "parametrization",
+    ["none", "qr", "orthogonal", {"type": "sparse", "density": 0.3, "mask": "magnitude"}],
+    ids=str,
+)
+def test_a_fit_keeps_the_parametrization_and_is_the_same_every_time(
+    parametrization: str | dict[str, Any],
 ) -> None:
-    request = Fit(method=method, hidden_states=make_rows(7, rows=40))
+    request = make_fit(make_rows(7, rows=40))
     one, other = (make_trainer(n, parametrization=parametrization) for n in (3, 5))
     for trainer in (one, other):
         trainer.apply(request)
     assert bits(one.state()) == as_version(other.state(), one.version)
-    if parametrization != "none":
+    if parametrization in ("qr", "orthogonal"):
         assert orthonormality_error(one.serving()["Q_reduced"]) < 1e-5  # float32 rounding of a QR
-
-
-def test_fit_by_the_configs_own_initialiser_is_the_first_version_again() -> None:
-    trainer = make_trainer()
-    trainer.apply(Fit(method="orthogonal", hidden_states=make_rows(7)))
-    assert bits(trainer.state()) == as_version(make_trainer(0).state(), 27)
 
 
 def test_training_goes_on_after_a_fit() -> None:
     trainer = make_trainer()
-    trainer.apply(Fit(method="pca", hidden_states=make_rows(7, rows=40)))
+    trainer.apply(make_fit(make_rows(7, rows=40)))
     assert train(trainer, range(3)).version == 30
+
+
+def test_a_distil_model_has_seen_what_it_was_fitted_to() -> None:
+    trainer, rows = Trainer(distil_config()), make_rows(7, rows=3000)
+    trainer.apply(make_fit(rows, config=distil_config()))
+    assert trainer.observed is not None
+    assert (trainer.observed.moments.count, trainer.observed.is_given) == (3000, False)
+    unit = rows / np.linalg.norm(rows.astype(float), axis=1, keepdims=True)
+    mean = trainer.observed.moments.second.mean().numpy()
+    np.testing.assert_allclose(mean, unit.T @ unit / 3000, rtol=0, atol=1e-7)
+
+
+def test_a_distil_model_goes_on_from_a_fit_bit_for_bit_after_a_restore() -> None:
+    trainer, twin = Trainer(distil_config()), Trainer(distil_config())
+    trainer.apply(make_fit(make_rows(7, rows=3000), config=distil_config()))
+    twin.restore(trainer.state())
+    for each in (trainer, twin):
+        for seed in range(4):
+            each.train(TrainStep(batch=Batch(hidden_states=make_rows(seed))))
+    assert trainer.state_digest() == twin.state_digest()
 
 
 @pytest.mark.parametrize(
@@ -157,7 +206,7 @@ KINDS: list[ChangeRequest] = [
     make_step(),
     Rollback(to=3, state=STATE),
     Replace(tensors=make_weights()),
-    Fit(method="pca", hidden_states=make_rows(7, rows=40)),
+    make_fit(make_rows(7, rows=40)),
     Configure(learning_rates=(0.5,)),
     Serve(version="live"),
 ]
@@ -198,21 +247,15 @@ REFUSED: dict[str, tuple[ChangeRequest, type[SlimvecError], str]] = {
     "weights of another shape": (Replace(tensors={"Q_reduced": make_rows(0)}), ArtifactInvalid, ""),
     "weights of another name": (Replace(tensors={"Q": make_rows(0)}), ArtifactInvalid, ""),
     "weights that are not finite": (Replace(tensors=with_nan()), ArtifactInvalid, ""),
-    "unknown initialiser": (Fit(method="x", hidden_states=make_rows(0)), ConfigInvalid, "/method"),
-    "too few rows": (
-        Fit(method="pca", hidden_states=make_rows(0, rows=5)),
+    "unknown fit": (
+        replace(make_fit(make_rows(0)), method=parse_method("x")),
         ConfigInvalid,
-        "/hidden_states",
+        "/method",
     ),
-    "rows of another width": (
-        Fit(method="pca", hidden_states=make_rows(0, width=7)),
+    "centring without a bias": (
+        replace(make_fit(make_rows(0)), method=parse_method({"type": "pca", "center": True})),
         ConfigInvalid,
-        "/hidden_states",
-    ),
-    "rows that are not finite": (
-        Fit(method="pca", hidden_states=make_rows(0) * np.float32(np.inf)),
-        ConfigInvalid,
-        "/hidden_states",
+        "/method/center",
     ),
     "two rates for one group": (Configure(learning_rates=(0.5, 0.5)), ConfigInvalid, "/lr"),
     "no rate": (Configure(learning_rates=()), ConfigInvalid, "/lr"),
@@ -239,4 +282,16 @@ def test_an_exception_in_the_middle_of_a_change_leaves_everything_as_it_was() ->
     before = bits(trainer.state())
     with pytest.raises(ArtifactInvalid, match="orthonormal"):
         trainer.apply(Replace(tensors={"Q_reduced": 2 * make_weights()["Q_reduced"]}))
+    assert bits(trainer.state()) == before
+
+
+@pytest.mark.parametrize("parametrization", ["qr", "unit_norm", {"type": "low_rank", "rank": 2}])
+def test_a_fit_that_the_parametrization_does_not_allow_is_refused(
+    parametrization: str | dict[str, Any],
+) -> None:
+    trainer = make_trainer(parametrization=parametrization)
+    before = bits(trainer.state())
+    with pytest.raises(ConfigInvalid) as refusal:
+        trainer.apply(make_fit(make_rows(7, rows=40), method="whitening"))
+    assert refusal.value.pointer == "/method"
     assert bits(trainer.state()) == before

@@ -8,15 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from app.training import metrics
 from app.training.metrics import (
+    captured_energy,
+    kept_neighbours,
+    local_rank_agreement,
+    mean_interval,
     mean_reciprocal_rank,
     neighbour_overlap,
     own_ranks,
     quality,
+    rank_agreement,
     recall_at,
     sampled_queries,
 )
+from app.training.metrics import search as search_in_chunks
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "data" / "held_out.npy"
 
@@ -97,7 +102,7 @@ def test_chunks_do_not_change_the_metrics(
     reduced = [rows[:, :96] for rows in pairs]
     whole = quality(*pairs, *reduced)
     monkeypatch.setattr(
-        metrics, "_CHUNK_ENTRIES", 500 * 70
+        search_in_chunks, "_CHUNK_ENTRIES", 500 * 70
     )  # 70 queries at once; 500 is no multiple
     # One neighbour of 5,000 may change: matrix products round differently with their shape.
     assert quality(*pairs, *reduced) == pytest.approx(whole, abs=2 / 5000)
@@ -128,3 +133,62 @@ def test_sampled_queries_are_distinct_and_fixed_by_the_seed() -> None:
     assert (len(set(chosen.tolist())), chosen[:3].tolist()) == (2500, [4306, 4026, 4684])
     assert sampled_queries(40).sort().values.tolist() == list(range(40))
     assert sampled_queries(5000, seed=1).tolist() != chosen.tolist()
+
+
+def test_kept_neighbours_leave_out_the_query_itself() -> None:
+    full, reduced = at_angles(0, 10, 30, 60), at_angles(0, 60, 50, 10)
+    kept = [
+        kept_neighbours(full, full, reduced, reduced, k=1, own=torch.arange(4)).tolist(),
+        kept_neighbours(full, full, reduced, reduced, k=1).tolist(),
+    ]
+    assert kept == [[0, 0, 1, 0], [1, 1, 1, 1]]  # with itself among them, each finds itself
+
+
+def test_rank_agreement_follows_the_order_of_cosines_and_not_their_size() -> None:
+    query = at_angles(0)
+    order = [rank_agreement(query, FULL_DOCS, query, at_angles(*a)) for a in ORDERS]
+    nearby = [local_rank_agreement(query, FULL_DOCS, query, at_angles(*a)) for a in ORDERS]
+    assert order == pytest.approx([1, -1, 0], abs=1e-9)
+    assert nearby == pytest.approx([1, -1, 0], abs=1e-9)
+
+
+# The same order, the other way round, and all in one point.
+ORDERS = [(1, 2, 50, 90), (90, 50, 2, 1), (7, 7, 7, 7)]
+
+
+def test_rank_agreement_gives_equal_cosines_their_mean_rank() -> None:
+    tied = local_rank_agreement(FULL_QUERY, FULL_DOCS, FULL_QUERY, at_angles(5, 5, 50, 60))
+    # Ranks 1 2 3 4 against 1.5 1.5 3 4: covariance 4.5 over the root of 5 times 4.5.
+    assert tied == pytest.approx(4.5 / math.sqrt(5 * 4.5))
+
+
+def test_local_rank_agreement_looks_at_the_nearest_alone() -> None:
+    far_swapped = at_angles(1, 2, 40, 30)
+    found = [
+        local_rank_agreement(FULL_QUERY, FULL_DOCS, FULL_QUERY, far_swapped, k=k) for k in (2, 4)
+    ]
+    assert found == pytest.approx([1, 0.8])
+
+
+def test_captured_energy_is_what_the_row_space_holds_of_what_it_could() -> None:
+    moment = torch.diag(torch.tensor([4.0, 3.0, 2.0, 1.0]))
+    rows = torch.eye(4)
+    mixed = torch.stack([5 * rows[0] + rows[1], rows[0] - rows[1]])
+    spaces = [mixed, rows[2:], torch.stack([rows[1], 3 * rows[1]])]
+    found = [captured_energy(weight, moment) for weight in spaces]
+    assert found == pytest.approx([1, 3 / 7, 3 / 4])
+
+
+def test_an_interval_holds_the_mean_it_is_about() -> None:
+    random = np.random.default_rng(0)
+    whole = random.beta(2, 1, size=100_000).astype(np.float32)
+    samples = [torch.from_numpy(random.choice(whole, 200)) for _ in range(400)]
+    held = [low <= whole.mean() <= high for low, high in map(mean_interval, samples)]
+    assert 0.92 < sum(held) / len(held) < 0.98
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0, 0.0370), (1.0, 0.9630, 1)])
+def test_an_interval_is_no_point_where_all_shares_agree(
+    share: float, low: float, high: float
+) -> None:
+    assert mean_interval(torch.full((100,), share)) == pytest.approx((low, high), abs=1e-4)

@@ -20,7 +20,10 @@ class TestEveryOptimizer(OptimizerChecks):
     pass
 
 
-LEFT_OUT = {"LBFGS", "Optimizer", "SparseAdam"}
+LEFT_OUT = {
+    "Optimizer": "the base of the others",
+    "SparseAdam": "takes sparse gradients only, and every layer here makes dense ones",
+}
 
 
 def make_layer(*, bias: bool = True, parametrization: str = "none") -> nn.Module:
@@ -36,8 +39,9 @@ def make(document: dict[str, Any], module: nn.Module | None = None) -> torch.opt
 
 def test_registry_holds_torch_and_signum() -> None:
     torch_classes = {n for n, m in vars(torch.optim).items() if inspect.isclass(m)}
-    assert set(OPTIMIZERS) == (torch_classes - LEFT_OUT) | {"Signum"}
-    assert len(OPTIMIZERS) == 14
+    assert set(OPTIMIZERS) == (torch_classes - set(LEFT_OUT)) | {"Signum"}
+    assert set(LEFT_OUT) < torch_classes
+    assert len(OPTIMIZERS) == 15
 
 
 @pytest.mark.parametrize("name", list(OPTIMIZERS))
@@ -60,7 +64,12 @@ def test_arguments_are_passed_by_torch_names() -> None:
     ("document", "pointer"),
     [
         ({"type": "Adan"}, "/optimizer/type"),
-        ({"type": "LBFGS"}, "/optimizer/type"),
+        ({"type": "SparseAdam"}, "/optimizer/type"),
+        ({"type": "LBFGS", "max_iter": 0}, "/optimizer/max_iter"),
+        ({"type": "LBFGS", "max_iter": 10**9}, "/optimizer/max_iter"),
+        ({"type": "LBFGS", "history_size": 1001}, "/optimizer/history_size"),
+        ({"type": "LBFGS", "line_search_fn": "armijo"}, "/optimizer/line_search_fn"),
+        ({"type": "LBFGS", "groups": [{"match": "."}]}, "/optimizer/groups"),
         ({"type": "Adam", "learning_rate": 1e-3}, "/optimizer/learning_rate"),
         ({"type": "Adam", "params": []}, "/optimizer/params"),
         ({"type": "Adam", "capturable": True}, "/optimizer/capturable"),
@@ -128,6 +137,53 @@ def test_parameters_of_no_group_use_the_optimizer_arguments() -> None:
     assert [g["lr"] for g in optimizer.param_groups] == [3, 2]
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     assert sorted(map(id, trained)) == sorted(map(id, module.parameters()))
+
+
+STACK = [
+    {"type": "Linear", "out_features": 4},
+    {"type": "LayerNorm"},
+    {
+        "type": "QRReduction",
+        "n_components": 2,
+        "parametrization": {"type": "low_rank", "rank": 1},
+        "bias": True,
+    },
+]
+
+
+def make_stack() -> nn.Module:
+    document = {"input_size": 4, "layers": STACK, "recipe": "plain"}
+    return build(ModelConfig.model_validate(document))
+
+
+@pytest.mark.parametrize(
+    ("patterns", "sizes"),
+    [
+        ([], [7]),
+        (["^0"], [2, 5]),
+        (["bias$", "^2"], [3, 2, 2]),  # the first match wins: 2.bias is in the first group
+        ([r"^2\.Q_reduced$"], [2, 5]),  # both matrices that it is the product of
+        (["weight$", "bias$", "."], [2, 3, 2]),
+        (["."], [7]),
+    ],
+    ids=str,
+)
+def test_groups_of_a_stack_hold_every_parameter_once(patterns: list[str], sizes: list[int]) -> None:
+    module = make_stack()
+    groups = [{"match": pattern, "lr": 0.1 + i} for i, pattern in enumerate(patterns)]
+    made = make({"type": "SGD", "lr": 9.0, "groups": groups}, module).param_groups
+    taken = [parameter for group in made for parameter in group["params"]]
+    assert sorted(map(id, taken)) == sorted(map(id, module.parameters()))
+    assert [len(group["params"]) for group in made] == sizes
+    rates = [group["lr"] for group in groups] + [9.0] * (len(sizes) - len(patterns))
+    assert [group["lr"] for group in made] == rates
+
+
+def test_muon_says_which_parameters_stand_in_its_way() -> None:
+    with pytest.raises(
+        ConfigInvalid, match=r"0\.bias, 1\.weight, 1\.bias and 1 more; leave biases"
+    ):
+        make({"type": "Muon"}, make_stack())
 
 
 def test_group_arguments_of_the_constructor_hold_in_a_group() -> None:

@@ -8,14 +8,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from app.config import parse_config
 from app.errors import ArtifactInvalid
 from app.layers import PARAMETRIZATIONS
 from app.training.guards import GuardState
-from app.training.optimizers import OPTIMIZERS
 from app.training.trainer import Trainer
 from app.types import TrainerState
-from tests.unit.training.examples import bits, make_config, make_step, one_thread, train
+from tests.unit.training.examples import (
+    INPUT_SIZE,
+    bits,
+    make_config,
+    make_step,
+    one_thread,
+    train,
+)
 
 __all__ = ["one_thread"]
 
@@ -28,19 +36,40 @@ def through_json(state: TrainerState) -> TrainerState:
     return replace(state, arrays=arrays, scalars=json.loads(json.dumps(state.scalars)))
 
 
-@pytest.mark.parametrize("parametrization", list(PARAMETRIZATIONS))
-@pytest.mark.parametrize("name", list(OPTIMIZERS))
-def test_restored_trainer_continues_bit_for_bit(name: str, parametrization: str) -> None:
-    config = make_config(
-        optimizer={"type": name}, bias=name != "Muon", parametrization=parametrization
-    )
-    straight = train(Trainer(config), range(20))
+# The arguments of those that need some.
+CONSTRAINTS: dict[str, Any] = {
+    **{name: name for name in PARAMETRIZATIONS},
+    "low_rank": {"type": "low_rank", "rank": 2},
+    "sparse": {"type": "sparse", "density": 0.5},
+}
+# Every optimizer on a plain weight is in test_declared_training; here each kind of memory that one
+# may have: moments that a step makes, one that is there before, and numbers beside tensors.
+KINDS_OF_MEMORY = ["Adam", "Adagrad", "Adafactor", "LBFGS"]
+
+
+@pytest.mark.parametrize("parametrization", CONSTRAINTS.values(), ids=CONSTRAINTS)
+@pytest.mark.parametrize("name", KINDS_OF_MEMORY)
+def test_restored_trainer_continues_bit_for_bit(name: str, parametrization: Any) -> None:
+    config = make_config(optimizer={"type": name}, bias=True, parametrization=parametrization)
+    straight = train(Trainer(config), range(5))
     resumed = Trainer(config)
     resumed.restore(through_json(straight.state()))
     assert bits(resumed.state()) == bits(straight.state())
-    assert bits(train(resumed, range(20, 40)).state()) == bits(
-        train(straight, range(20, 40)).state()
+    assert bits(train(resumed, range(20, 25)).state()) == bits(
+        train(straight, range(20, 25)).state()
     )
+
+
+def test_running_statistics_are_continued_and_in_the_digest() -> None:
+    layers = [{"type": "BatchNorm1d"}, {"type": "QRReduction", "n_components": 2}]
+    config = parse_config({"input_size": INPUT_SIZE, "layers": layers})
+    straight, resumed = train(Trainer(config), range(3)), Trainer(config)
+    resumed.restore(through_json(straight.state()))
+    statistics = straight.serving()["0.running_mean"]
+    assert torch.equal(resumed.serving()["0.running_mean"], statistics)
+    before = straight.state_digest()
+    straight.layer.get_buffer("0.running_mean").add_(1)
+    assert straight.state_digest() != before
 
 
 def test_restored_without_the_moments_the_bits_differ() -> None:

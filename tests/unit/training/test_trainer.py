@@ -75,8 +75,8 @@ def test_accepted_step_raises_version_and_step_by_one() -> None:
 @pytest.mark.parametrize("name", ["SGD", "Adam", "Signum", "Muon"])
 def test_training_lowers_the_loss(name: str) -> None:
     trainer = Trainer(make_config(optimizer={"type": name, "lr": 1e-2}))
-    losses = [trainer.train(make_step(0)).loss for _ in range(50)]
-    assert losses[-1] < losses[0]
+    losses = [trainer.train(make_step(0)).loss or 0.0 for _ in range(50)]
+    assert 0 < losses[-1] < losses[0]
 
 
 def test_leading_dimensions_are_rows() -> None:
@@ -256,14 +256,3 @@ def test_assign_of_other_shapes_is_refused_and_sets_nothing() -> None:
     with pytest.raises(ArtifactInvalid):
         trainer.assign({"Q_reduced": make_rows(0)})
     assert bits(trainer.state()) == wanted
-
-
-def test_initial_weights_may_come_from_a_sample() -> None:
-    document = make_config().model_dump()
-    document["layers"][0]["init"] = "pca"
-    config = type(make_config()).model_validate(document)
-    sample = make_rows(0, rows=64)
-    vectors = np.linalg.svd(sample.astype(np.float64))[2][:N_COMPONENTS]
-    q = Trainer(config, sample=sample).serving()["Q_reduced"].numpy()
-    overlap = np.linalg.svd(q @ vectors.T)[1]
-    assert overlap == pytest.approx(np.ones(N_COMPONENTS), abs=1e-6)  # float32 rounding of q

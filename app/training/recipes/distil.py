@@ -1,0 +1,203 @@
+"""The best reducer that one pass over a stream is known to give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from app.config import MAX_OBSERVED, ModelConfig, can_follow_moments
+from app.errors import ConfigInvalid, Unacceptable
+from app.failpoints import reach
+from app.layers import assign, fixed, folded, output_shape
+from app.training.batch import TensorBatch, to_tensors
+from app.training.learner import Learner
+from app.training.losses import Loss, check_batch
+from app.training.memory import Memory
+from app.training.observed import Observed, ObservedState, UnitVectors
+from app.training.recipes.distil_loss import build_distil_loss
+from app.training.recipes.growth import is_due
+from app.training.recipes.recipe import RECIPES
+from app.training.recipes.schedule import rate_factor, scaled_rates
+from app.training.step import StepOutcome, take_step
+from app.training.subspace import captured_share, leading_basis, rotated_onto, signed_like
+from app.types import TrainStep, Update
+
+_FIELDS = frozenset({"hidden_states", "positives"})
+# Below it a moment says too little to start from, whatever the number of components.
+_FEWEST_WARM = 2048
+_WARM_PER_COMPONENT = 64
+# A map that keeps more than this part of its input gains nothing over the eigenvectors.
+_WIDE_SHARE = 3
+
+
+@RECIPES.register("distil")
+class Distil:
+    """Leading eigenvectors first, then the full vectors' neighbourhoods against a reservoir.
+
+    A step trains on the batch's rows at length 1, but for every 20th one, which is kept aside for
+    the gate. What it does with them:
+
+    - While fewer than n_warm vectors were seen, the weights become the leading eigenvectors of
+      the running uncentred second moment, in the basis nearest to the version before.
+    - Then a gradient step on `DistilLoss`, the reservoir as candidates; the batch joins it
+      afterwards, or each row would be told to be near to itself.
+    - Where `3 n_components > input_size` the eigenvectors stay the better map: the weights follow
+      them, until pairs come that `pair_weight` makes something of.
+    - Weights that came from elsewhere (import, fit) stay as they are for the first n_warm vectors.
+
+    Args:
+        config: of one QRReduction without a bias.
+        device: where the layer lives.
+
+    Raises:
+        ConfigInvalid: other layers, or widths that moments are not kept for.
+    """
+
+    def __init__(self, config: ModelConfig, device: torch.device) -> None:
+        _check_layers(config)
+        (k,) = fixed(output_shape(config))
+        self.observed = Observed(config, device, holds_out=config.gate.every > 0)
+        self.memories: Sequence[Memory] = (self.observed,)
+        loss = build_distil_loss(config, k)
+        self.loss: Loss = loss
+        self._pairs = loss.pairs
+        self._config = config
+        self._device = device
+        self._is_wide = _WIDE_SHARE * k > config.input_size
+        warm_up = config.distil.warm_up
+        automatic = max(_FEWEST_WARM, _WARM_PER_COMPONENT * k)
+        self._warm_up = automatic if warm_up == "auto" else warm_up
+        # After a fit the moments know many vectors and the reservoir none; few candidates mislead.
+        fewest = min(self._warm_up, _FEWEST_WARM, self.observed.state.reservoir.capacity)
+        self._fewest_candidates = max(1, fewest)
+
+    def update(self, learner: Learner, step: TrainStep) -> StepOutcome:
+        """See `Recipe.update`."""
+        _check_fields(step)
+        has_pairs = step.batch.positives is not None
+        check_batch(self._pairs if has_pairs else self.loss, step.batch, self._config)
+        batch = to_tensors(step.batch, self._device, self._config)
+        vectors = UnitVectors.of(batch.hidden_states, batch.positives)
+        trained, held_out = self.observed.split(vectors)
+        before, version = self.observed.state, learner.version
+        phase = self._phase(before, trained)
+        if trained.count and before.moments.count >= self._warm_up:
+            weight = folded(learner.layer)["Q_reduced"]
+            self.observed.measure(captured_share(weight, trained.every()), trained.count)
+        outcome = None
+        if phase == "gradient":
+            outcome = self._gradient_step(learner, trained, rows=batch.rows)
+        self.observed.add(trained, held_out, rows=batch.rows, version=version)
+        if outcome is not None:
+            return outcome
+        if phase == "moment":
+            self._follow_moment(learner, known=before.moments.count)
+        reach("guard.after")
+        learner.version += 1
+        return _without_gradient(learner, batch.rows, phase)
+
+    def _phase(self, seen: ObservedState, vectors: UnitVectors) -> Update:
+        """What kind of update a step makes of these vectors, after those."""
+        if not vectors.count:
+            return "none"
+        if seen.moments.count < self._warm_up or seen.reservoir.count < self._fewest_candidates:
+            return "none" if seen.is_given else "moment"
+        has_pairs = vectors.positives is not None or seen.moments.pairs.count > 0
+        if self._is_wide and not (has_pairs and self._config.distil.pair_weight):
+            return "moment"
+        return "gradient"
+
+    def _gradient_step(self, learner: Learner, vectors: UnitVectors, *, rows: int) -> StepOutcome:
+        factor = 1.0
+        if not self._config.scheduler:
+            factor = rate_factor(self._config.distil, learner.step)
+        bank = self.observed.bank()
+        batch = TensorBatch(
+            hidden_states=vectors.vectors,
+            positives=vectors.positives,
+            bank=bank,
+            rehearsed=self._rehearsed(bank, learner.version),
+        )
+        with scaled_rates(learner.optimizer, factor):
+            outcome = take_step(
+                learner,
+                self.loss,
+                batch,
+                loss_name="distil" if vectors.positives is None else "distil with pairs",
+                is_watched=vectors.positives is None,
+            )
+        return replace(outcome, rows=rows)
+
+    def _rehearsed(self, bank: Tensor | None, version: int) -> Tensor | None:
+        """Which vectors of the bank a step trains on again: in turn, so that each comes as often.
+
+        A stream that is seen once is then learned from as in several epochs.
+        """
+        if bank is None:
+            return None
+        count = min(self._config.distil.rehearsed, len(bank))
+        return (version * count + torch.arange(count, device=self._device)) % len(bank)
+
+    @torch.no_grad()
+    def _follow_moment(self, learner: Learner, *, known: int) -> None:
+        """Set the weights to the leading eigenvectors, if these may have changed."""
+        second = self.observed.state.moments.second
+        if not is_due(before=known, after=second.count, width=self._config.input_size):
+            return
+        moment = second.mean()
+        previous = folded(learner.layer)["Q_reduced"].cpu()
+        basis = leading_basis(moment, previous)
+        fix = signed_like if self._config.nested else rotated_onto
+        weight = fix(basis, previous, moment).to(previous.dtype)
+        assign(learner.layer, {"Q_reduced": weight.to(self._device)})
+        learner.guards.check_update(learner.layer, learner.optimizer)
+
+
+def _check_layers(config: ModelConfig) -> None:
+    """Refuse layers whose weights cannot be set from moments.
+
+    Raises:
+        ConfigInvalid: they are not one reduction.
+    """
+    if not can_follow_moments(config.model_dump()):
+        raise ConfigInvalid(
+            "recipe 'distil' expects one QRReduction without bias, with parametrization 'none' or "
+            f"'qr', no wider than its input, of vectors of at most {MAX_OBSERVED} values; declare "
+            '"recipe": "plain" for anything else',
+            pointer="/recipe",
+        )
+
+
+def _check_fields(step: TrainStep) -> None:
+    """Refuse what only a declared loss could make something of.
+
+    Raises:
+        Unacceptable: `recipe_brings_loss`.
+    """
+    if step.loss is not None:
+        raise _not_used("loss")
+    for name in step.batch.arrays():
+        if name not in _FIELDS:
+            raise _not_used(name)
+
+
+def _not_used(name: str) -> Unacceptable:
+    return Unacceptable(
+        "recipe_brings_loss",
+        f"this model's recipe 'distil' brings its own loss, of hidden_states and positives; leave "
+        f'out {name}, or train a model that declares "recipe": "plain"',
+        pointer=f"/{name}",
+    )
+
+
+def _without_gradient(learner: Learner, rows: int, update: Update) -> StepOutcome:
+    return StepOutcome(
+        loss=None,
+        grad_norm=None,
+        learning_rates=tuple(group["lr"] for group in learner.optimizer.param_groups),
+        rows=rows,
+        update=update,
+    )

@@ -2,21 +2,27 @@
 
 from app.codecs.codec import CODECS, Body, BodySchema, Buffer, Codec, Encoding
 from app.codecs.digest import (
+    BLOCK_ROWS,
     DIGEST_LENGTH,
     STATE_DIGEST_FORM,
+    block_digest,
+    blocked_digest,
     digest,
+    joined_blocks,
     joined_digest,
     short_digest,
     state_digest,
 )
-from app.codecs.strict_json import parse_object
+from app.codecs.strict_json import CONFIG_DEPTH, parse_object
 from app.codecs.tensors import FILE_LIMITS, REQUEST_LIMITS, Limits, pack, unpack
 from app.registry import import_members
 
 import_members(__name__, __path__)
 
 __all__ = [
+    "BLOCK_ROWS",
     "CODECS",
+    "CONFIG_DEPTH",
     "DIGEST_LENGTH",
     "FILE_LIMITS",
     "REQUEST_LIMITS",
@@ -27,7 +33,10 @@ __all__ = [
     "Codec",
     "Encoding",
     "Limits",
+    "block_digest",
+    "blocked_digest",
     "digest",
+    "joined_blocks",
     "joined_digest",
     "pack",
     "parse_object",

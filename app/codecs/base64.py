@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from binascii import a2b_base64, b2a_base64
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import simdjson
 
-from app.codecs.dtypes import FLOAT32, FLOATS, check_float, to_float32, view
+from app.codecs.dtypes import FLOAT32, NAMES, DType, check_float, to_float32, view
 from app.codecs.fields import check_fields
 from app.codecs.shapes import check_dimensions, check_length, check_rows
 from app.errors import Unacceptable
 from app.types import FloatArray, Json
 
+
+class Check(Protocol):
+    """Says whether an array may have a dtype; see `check_float`."""
+
+    def __call__(self, dtype: DType | None, *, pointer: str) -> DType:
+        """The dtype itself."""
+        ...
+
+
 _FIELDS = frozenset({"shape", "dtype", "data"})
 
 
-def read_base64(fields: simdjson.Object, *, max_rows: int, pointer: str) -> FloatArray:
+def read_base64(
+    fields: simdjson.Object, *, max_rows: int, pointer: str, check: Check = check_float
+) -> FloatArray:
     """The array that the three fields describe.
+
+    Args:
+        fields: shape, dtype and data.
+        max_rows: most rows.
+        pointer: where they stand in the document.
+        check: which dtypes it may have.
 
     Raises:
         Malformed: `duplicate_key`.
@@ -34,7 +51,7 @@ def read_base64(fields: simdjson.Object, *, max_rows: int, pointer: str) -> Floa
             "missing_field", f"expected the fields {', '.join(sorted(_FIELDS))}", pointer=pointer
         )
     name = _typed(fields["dtype"], str, f"{pointer}/dtype")
-    dtype = check_float(FLOATS.get(name), pointer=f"{pointer}/dtype")
+    dtype = check(NAMES.get(name), pointer=f"{pointer}/dtype")
     sizes = _typed(fields["shape"], simdjson.Array, f"{pointer}/shape")
     shape = check_dimensions(sizes, pointer=f"{pointer}/shape")
     check_rows(shape, max_rows=max_rows, pointer=f"{pointer}/shape")

@@ -20,6 +20,7 @@ class BodySchema:
         arrays: fields that hold arrays (`hidden_states`, `targets`, …).
         options: the other fields; their plain JSON values are passed on undigested.
         max_rows: most rows of any array, a row being one vector along the last dimension.
+        whole: arrays of whole numbers, which binary bodies may give in an integer dtype.
 
     Attributes:
         fields: every name that a body may hold.
@@ -28,6 +29,7 @@ class BodySchema:
     arrays: frozenset[str]
     options: frozenset[str]
     max_rows: int
+    whole: frozenset[str] = frozenset()
     fields: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:

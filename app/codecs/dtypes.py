@@ -39,11 +39,16 @@ _OTHERS = (
 )
 
 FLOATS: Mapping[str, DType] = {dtype.name: dtype for dtype in _FLOATS}
+NAMES: Mapping[str, DType] = {dtype.name: dtype for dtype in _FLOATS + _OTHERS}
 SAFETENSORS: Mapping[str, DType] = {dtype.safetensors: dtype for dtype in _FLOATS + _OTHERS}
 DATATYPES: Mapping[str, DType] = {dtype.datatype: dtype for dtype in _FLOATS}
 NUMPY: Mapping[np.dtype[Any], DType] = {
     dtype.stored: dtype for dtype in _FLOATS + _OTHERS if dtype is not BFLOAT16
 }
+
+
+# The largest of which float32 holds every one below.
+_MOST_WHOLE = 1 << 24
 
 
 def check_float(dtype: DType | None, *, pointer: str) -> DType:
@@ -56,6 +61,21 @@ def check_float(dtype: DType | None, *, pointer: str) -> DType:
         raise Unacceptable(
             "unsupported_dtype",
             f"expected dtype {', '.join(FLOATS)} (little-endian), got another; convert the array",
+            pointer=pointer,
+        )
+    return dtype
+
+
+def check_number(dtype: DType | None, *, pointer: str) -> DType:
+    """The dtype itself, when an array of whole numbers may have it.
+
+    Raises:
+        Unacceptable: `unsupported_dtype`.
+    """
+    if dtype is None:
+        raise Unacceptable(
+            "unsupported_dtype",
+            f"expected dtype {', '.join(NAMES)} (little-endian), got another; convert the array",
             pointer=pointer,
         )
     return dtype
@@ -82,12 +102,15 @@ def widen(array: NDArray[Any], dtype: DType) -> NDArray[Any]:
 def to_float32(array: NDArray[Any], dtype: DType, *, pointer: str) -> FloatArray:
     """The same values in float32; NaN and infinities stay what they are.
 
-    float64 is rounded to nearest; a finite value that would become infinite is refused.
+    float64 is rounded to nearest; a finite value that would become infinite is refused, and so is
+    a whole number that float32 would round.
 
     Raises:
         Unacceptable: `out_of_range`.
     """
     array = widen(array, dtype)
+    if array.dtype.kind == "i":
+        _check_whole(array, pointer)
     if dtype is not FLOAT64:
         return array.astype(np.float32, copy=False)
     # A signalling NaN becomes a quiet one: worth no warning.
@@ -97,6 +120,19 @@ def to_float32(array: NDArray[Any], dtype: DType, *, pointer: str) -> FloatArray
         except FloatingPointError:
             pass
     raise _out_of_range(array, pointer)
+
+
+def _check_whole(array: NDArray[Any], pointer: str) -> None:
+    is_exact = (array >= -_MOST_WHOLE) & (array <= _MOST_WHOLE)
+    if is_exact.all():
+        return
+    index = np.unravel_index(int(np.argmin(is_exact)), array.shape)
+    raise Unacceptable(
+        "out_of_range",
+        f"expected whole numbers of magnitude up to {_MOST_WHOLE}, got a larger one; number them "
+        "anew",
+        pointer=pointer + "".join(f"/{i}" for i in index),
+    )
 
 
 def _out_of_range(array: NDArray[Any], pointer: str) -> Unacceptable:

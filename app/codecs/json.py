@@ -10,8 +10,9 @@ import simdjson
 
 from app.codecs.base64 import read_base64, write_base64
 from app.codecs.codec import CODECS, Body, BodySchema, Buffer, Encoding
+from app.codecs.dtypes import check_float, check_number
 from app.codecs.fields import check_fields
-from app.codecs.nested import NestedLists, check_regular, kind, read_nested
+from app.codecs.nested import NestedLists, check_regular, kind, read_nested, read_whole
 from app.codecs.parsers import Parsers, field_names
 from app.codecs.strict_json import parse_value
 from app.errors import Unacceptable
@@ -76,9 +77,13 @@ def _read(root: Any, body: Buffer, schema: BodySchema) -> Body:
         if name in schema.options:
             options[name] = _option(value)
         elif type(value) is simdjson.Array:
-            nested[name] = read_nested(value, max_rows=schema.max_rows, pointer=pointer)
+            read = read_whole if name in schema.whole else read_nested
+            nested[name] = read(value, max_rows=schema.max_rows, pointer=pointer)
         elif type(value) is simdjson.Object:
-            arrays[name] = read_base64(value, max_rows=schema.max_rows, pointer=pointer)
+            check = check_number if name in schema.whole else check_float
+            arrays[name] = read_base64(
+                value, max_rows=schema.max_rows, pointer=pointer, check=check
+            )
         else:
             raise _not_an_array(value, pointer)
     check_regular(body, nested.values())

@@ -73,6 +73,23 @@ def read_nested(root: simdjson.Array, *, max_rows: int, pointer: str) -> NestedL
     return NestedLists(root=root, array=array, pointer=pointer)
 
 
+def read_whole(root: simdjson.Array, *, max_rows: int, pointer: str) -> NestedLists:
+    """The same, or all of them booleans: 1 for true, 0 for false.
+
+    Raises:
+        Unacceptable, TooLarge: as `read_nested`.
+    """
+    shape = _announced_shape(root, pointer)
+    check_rows(shape, max_rows=max_rows, pointer=pointer)
+    first = next(iter(_members(root, len(shape))))
+    may_be = type(first) is bool and _lengths_agree(root, shape)
+    values = list(_members(root, len(shape))) if may_be else []
+    if set(map(type, values)) != {bool}:
+        return read_nested(root, max_rows=max_rows, pointer=pointer)
+    array = np.array(values, np.float32).reshape(shape)
+    return NestedLists(root=root, array=array, pointer=pointer)
+
+
 def check_regular(body: Buffer, nested: Collection[NestedLists], *, num_others: int = 0) -> None:
     """Refuse a list among the numbers; see Note [Regular by counting].
 

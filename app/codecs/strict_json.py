@@ -14,14 +14,20 @@ from app.codecs.fields import duplicate_key, empty_body
 from app.errors import Malformed, SlimvecError, TooLarge, Unacceptable
 
 MAX_DEPTH = 10
+# Of a config, whose layers may be within layers: what that costs is bounded where they are read.
+CONFIG_DEPTH = 32
 MAX_BYTES = 1 << 20
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 _SURROGATE_IN_KEY = re.compile(r'\\u[dD][89a-fA-F][^"\\]*(?:\\.[^"\\]*)*"\s*:', re.DOTALL)
 
 
-def parse_object(body: Buffer) -> dict[str, Any]:
+def parse_object(body: Buffer, *, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
     """A small JSON object, as control routes and config files send it.
+
+    Args:
+        body: the bytes.
+        max_depth: how many objects and arrays may be within each other.
 
     Raises:
         Malformed: `empty_body`, `malformed_json`, `duplicate_key` (at any level).
@@ -30,13 +36,13 @@ def parse_object(body: Buffer) -> dict[str, Any]:
     """
     if not len(body):
         raise empty_body("application/json")
-    value = parse_value(body)
+    value = parse_value(body, max_depth=max_depth)
     if not isinstance(value, dict):
         raise not_an_object()
     return value
 
 
-def parse_value(body: Buffer) -> Any:
+def parse_value(body: Buffer, *, max_depth: int = MAX_DEPTH) -> Any:
     """A small JSON value of any kind; refuses what `parse_object` refuses."""
     if len(body) > MAX_BYTES:
         raise TooLarge(
@@ -44,8 +50,8 @@ def parse_value(body: Buffer) -> Any:
         )
     check_syntax(body)
     value = _load(body)
-    if not _is_within(value, MAX_DEPTH):
-        raise too_deep()
+    if not _is_within(value, max_depth):
+        raise too_deep(max_depth)
     return value
 
 
@@ -89,10 +95,10 @@ def malformed_json(offset: int) -> SlimvecError:
     )
 
 
-def too_deep() -> SlimvecError:
+def too_deep(max_depth: int = MAX_DEPTH) -> SlimvecError:
     """The refusal of a document nested beyond reason."""
     return Malformed(
-        "malformed_json", f"expected JSON nested at most {MAX_DEPTH} deep, got more; flatten it"
+        "malformed_json", f"expected JSON nested at most {max_depth} deep, got more; flatten it"
     )
 
 

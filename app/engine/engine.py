@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +17,7 @@ from app import __version__
 from app.codecs import STATE_DIGEST_FORM
 from app.config import ModelConfig
 from app.engine.admission import Admission, Ticket
+from app.engine.alone import cost, reduce_alone
 from app.engine.batch import Product, outcomes
 from app.engine.batcher import Batcher
 from app.engine.device import ChosenDevice
@@ -22,22 +25,30 @@ from app.engine.large import LargeWork
 from app.engine.live import LiveModel
 from app.engine.memory import MemoryWatch
 from app.engine.multiplier import HostMultiplier, Multiplier
+from app.engine.sizes import check_sizes
 from app.engine.snapshot import Snapshot, to_arrays
 from app.engine.staged import StagedMultiplier
+from app.engine.thread import begin, done
 from app.engine.tiling import Tilings
-from app.errors import ConfigInvalid, Conflict, SlimvecError
+from app.errors import Conflict, SlimvecError
+from app.layers import is_lone_reduction
 from app.settings import Settings
-from app.training.trainer import Trainer
+from app.training.trainer import FitOutcome, Trainer
 from app.types import (
+    NOTHING_BESIDE,
     Batch,
+    Beside,
     Checkpoint,
     Commit,
+    Fit,
     FloatArray,
     Json,
     NamedArrays,
     TrainerState,
     TrainStep,
 )
+
+log = logging.getLogger("slimvec.engine")
 
 T = TypeVar("T")
 
@@ -52,9 +63,6 @@ _MOST_ROWS = 256
 # On CUDA a launch costs as much as hundreds of rows. Chosen, not measured: no device was at hand.
 _MOST_ROWS_ON_CUDA = 8192
 _MULTIPLY_ADDS_ON_CUDA = 8 << 30
-
-# 256 MiB in float32, and three times that with Adam's moments.
-_MAX_WEIGHTS = 64 << 20
 
 
 class Engine:
@@ -75,7 +83,11 @@ class Engine:
         self._dtype = getattr(torch, settings.dtype)
         self._tilings = Tilings(settings.deterministic, device.torch, self._dtype)
         self._large = LargeWork(self.memory)
+        # Takes seconds at a time, for which no product should have to wait.
+        self._looks = LargeWork(self.memory)
         self._thread = _thread_of(device)
+        # Whose trainer draws from torch's own generator; it is the process's.
+        self._turn = Lock()
         self._batcher = self._make_batcher()
 
     def initial(self, config: ModelConfig, weights: NamedArrays | None = None) -> Checkpoint:
@@ -85,23 +97,32 @@ class Engine:
             ConfigInvalid: the config cannot be built, or it widens.
             ArtifactInvalid: the weights do not fit the config.
         """
-        _check_sizes(config, self._settings.max_input_size)
+        check_sizes(config, self._settings.max_input_size)
         trainer = Trainer(config, device=self.device.torch)
         if weights is not None:
             trainer.assign(weights)
-        snapshot = Snapshot("", 1, 0, config, trainer.serving(), torch.float32)
-        return Checkpoint(
-            config=config,
-            version=trainer.version,
-            digest=snapshot.stamp.digest,
-            serving=to_arrays(snapshot.tensors),
-            trainer=trainer.state(),
-        )
+        return _first(trainer)
+
+    def fitted(self, config: ModelConfig, request: Fit) -> tuple[Checkpoint, FitOutcome]:
+        """Version 1 of a new model, with weights made from moments of data.
+
+        Raises:
+            ConfigInvalid: the config cannot be built, it widens, or it cannot be fitted so.
+        """
+        check_sizes(config, self._settings.max_input_size)
+        trainer = Trainer(config, device=self.device.torch)
+        outcome = trainer.apply(request)
+        assert isinstance(outcome, FitOutcome), "a fit tells what it did"
+        trainer.version = 1  # nobody saw the weights before
+        return _first(trainer), outcome
 
     def prepare(self, name: str, checkpoint: Checkpoint) -> LiveModel:
         """A model in memory as its checkpoint has it; nobody sees it before `start`."""
         trainer = self._trainer(checkpoint)
-        return LiveModel(name, checkpoint.config, trainer, self.snapshot(name, checkpoint))
+        snapshot = self.snapshot(name, checkpoint)
+        for warning in snapshot.warnings:
+            log.warning("config: %s", warning, extra={"model": name})
+        return LiveModel(name, checkpoint.config, trainer, snapshot)
 
     def start(self, live: LiveModel, commit: Commit, stopped: SlimvecError | None = None) -> None:
         """Bring a prepared model to life; it serves from now on, and trains unless `stopped`.
@@ -147,17 +168,23 @@ class Engine:
         return Snapshot(name, version, step, config, tensors, self._dtype, tiling)
 
     def reduce(
-        self, ticket: Ticket, snapshot: Snapshot, hidden_states: FloatArray
+        self,
+        ticket: Ticket,
+        snapshot: Snapshot,
+        hidden_states: FloatArray,
+        beside: Beside = NOTHING_BESIDE,
     ) -> asyncio.Future[Product]:
         """Multiply; `ticket` is the proof of admission.
 
-        Shape: hidden_states `(…, input_size)`; its product has `(all rows, n_components)`.
+        Shape: hidden_states `(…, *input_shape)`; its product has `(all rows, *output_shape)`.
 
         Raises (awaited):
             Unavailable: `out_of_memory`.
         """
         del ticket  # held by the caller until the answer is made
         rows = hidden_states
+        if beside is not NOTHING_BESIDE or not snapshot.is_shared:
+            return self._reduce_alone(snapshot, rows, beside)
         if rows.ndim != 2:
             rows = rows.reshape(-1, snapshot.input_size)
         if self._is_large(rows, snapshot):
@@ -172,10 +199,22 @@ class Engine:
         """
         return self._large.run(function)
 
+    def look(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """The same for what takes seconds and is in no hurry: no product waits behind it.
+
+        Raises (awaited):
+            Unavailable: `out_of_memory`.
+        """
+        return self._looks.run(function)
+
     def warm_up(self) -> None:
         """Pay torch's lazy imports before the first request: one forward and one full step."""
         config = ModelConfig.model_validate(
-            {"input_size": 4, "layers": [{"type": "QRReduction", "n_components": 2}]}
+            {
+                "input_size": 4,
+                "layers": [{"type": "QRReduction", "n_components": 2}],
+                "recipe": "plain",
+            }
         )
         batch = Batch(hidden_states=np.eye(4, dtype=np.float32))
         Trainer(config, device=self.device.torch).train(TrainStep(batch=batch))
@@ -183,6 +222,7 @@ class Engine:
     def close(self, timeout_s: float) -> None:
         """Give the threads back; models are closed by the service, which checkpoints them."""
         self._large.close()
+        self._looks.close()
         if self._thread is not None:
             self._thread.shutdown(wait=False)
         for live in self.models.values():
@@ -206,10 +246,24 @@ class Engine:
         )
 
     def _is_large(self, rows: FloatArray, snapshot: Snapshot) -> bool:
-        return self._thread is None and rows.size * snapshot.n_components > _INLINE_MULTIPLY_ADDS
+        return self._thread is None and len(rows) * snapshot.multiply_adds > _INLINE_MULTIPLY_ADDS
+
+    def _reduce_alone(
+        self, snapshot: Snapshot, hidden_states: FloatArray, beside: Beside
+    ) -> asyncio.Future[Product]:
+        """Small work is done at once, as in the batcher; there is one thread for the rest."""
+        leading = hidden_states.ndim - len(snapshot.input_shape)
+        rows = hidden_states.reshape(-1, *hidden_states.shape[leading:])
+        work = partial(reduce_alone, snapshot, rows, beside)
+        if self._thread is not None:
+            return begin(self._thread, work)
+        if cost(snapshot, rows) > _INLINE_MULTIPLY_ADDS:
+            return self._large.run(work)
+        return done(work)
 
     def _trainer(self, checkpoint: Checkpoint) -> Trainer:
-        trainer = Trainer(_drawn_cheaply(checkpoint.config), device=self.device.torch)
+        config = _drawn_cheaply(checkpoint.config)
+        trainer = Trainer(config, device=self.device.torch, turn=self._turn)
         if checkpoint.trainer is not None:
             trainer.restore(checkpoint.trainer)
         else:
@@ -222,6 +276,17 @@ class Engine:
         return {name: torch.tensor(array, device=device) for name, array in arrays.items()}
 
 
+def _first(trainer: Trainer) -> Checkpoint:
+    snapshot = Snapshot("", 1, 0, trainer.config, trainer.serving(), torch.float32)
+    return Checkpoint(
+        config=trainer.config,
+        version=trainer.version,
+        digest=snapshot.stamp.digest,
+        serving=to_arrays(snapshot.tensors),
+        trainer=trainer.state(),
+    )
+
+
 def _thread_of(device: ChosenDevice) -> ThreadPoolExecutor | None:
     """Where products run: beside the event loop when it would only wait for a device."""
     if device.torch.type != "cuda":
@@ -231,38 +296,15 @@ def _thread_of(device: ChosenDevice) -> ThreadPoolExecutor | None:
 
 def _together(most_rows: int, multiply_adds: int, snapshot: Snapshot) -> int:
     """Most rows of one product: with few weights, with many, and as the tiling allows."""
-    weights = snapshot.input_size * snapshot.n_components
-    return min(most_rows, multiply_adds // weights, snapshot.tiling.most)
+    return min(most_rows, multiply_adds // snapshot.multiply_adds, snapshot.tiling.most)
 
 
 def _drawn_cheaply(config: ModelConfig) -> ModelConfig:
     """The same model, its first weights drawn without cost: the checkpoint's replace them.
 
-    An initialiser may take long (a QR of a wide matrix) or need a sample that is not here (pca).
+    A QR of a wide matrix may take long.
     """
+    if not is_lone_reduction(config):
+        return config
     layers = tuple(layer.model_copy(update={"init": "normal"}) for layer in config.layers)
     return config.model_copy(update={"layers": layers})
-
-
-def _check_sizes(config: ModelConfig, max_input_size: int) -> None:
-    """Refuse what a reducer is not, before anything of that size is built."""
-    if config.input_size > max_input_size:
-        raise ConfigInvalid(
-            f"expected input_size of at most {max_input_size}, the setting max_input_size, "
-            f"got {config.input_size}",
-            pointer="/input_size",
-        )
-    # A missing one is refused where the layer is built.
-    n_components = config.layers[-1].arguments.get("n_components") or 0
-    pointer = f"/layers/{len(config.layers) - 1}/n_components"
-    if n_components > config.input_size:
-        raise ConfigInvalid(
-            f"expected n_components of at most input_size ({config.input_size}), "
-            f"got {n_components}; a reducer does not widen",
-            pointer=pointer,
-        )
-    if n_components * config.input_size > _MAX_WEIGHTS:
-        raise ConfigInvalid(
-            f"expected at most {_MAX_WEIGHTS} weights, got {n_components} x {config.input_size}",
-            pointer=pointer,
-        )

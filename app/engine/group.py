@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from app.engine.fitting import fit_answer
 from app.engine.jobs import Job
-from app.engine.snapshot import Snapshot
+from app.engine.publication import Publication
 from app.errors import SlimvecError, Unavailable
 from app.training.savepoint import Savepoint
-from app.training.trainer import StepOutcome, Trainer
+from app.training.trainer import FitOutcome, StepOutcome, Trainer
 from app.types import Change, ChangeAnswer, ControlAnswer, Serve, Serving, StepAnswer
 
 
@@ -19,16 +20,16 @@ class Group:
         model: the model's name.
         trainer: changed by `add`; the caller undoes it when the group fails.
         before: taken now; the first change is undone with it when it is refused.
-        newest: the snapshot that is published now.
+        published: what readers are given now.
         serving: which version unpinned requests get now.
-        take_snapshot: makes an immutable copy of the trainer's weights.
+        follow: what they would be given after the trainer's last change.
 
     Attributes:
         accepted: the jobs that made a change, each with its answer.
         refused: the others, each with its error; told when the group is settled, because it was
             judged by what the group did before it.
         changes: the same, as the journal keeps them.
-        newest: the snapshot of the last accepted change.
+        published: what readers are given after the last accepted change.
         serving: which version unpinned requests get after it.
     """
 
@@ -37,19 +38,19 @@ class Group:
         model: str,
         trainer: Trainer,
         before: Savepoint,
-        newest: Snapshot,
+        published: Publication,
         serving: Serving,
-        take_snapshot: Callable[[Trainer], Snapshot],
+        follow: Callable[[Trainer, Publication], Publication],
     ) -> None:
         self.accepted: list[tuple[Job, ChangeAnswer]] = []
         self.refused: list[tuple[Job, Exception]] = []
         self.changes: list[Change] = []
-        self.newest = newest
+        self.published = published
         self.serving = serving
         self._model = model
         self._trainer = trainer
         self._before = before
-        self._take_snapshot = take_snapshot
+        self._follow = follow
 
     def add(self, job: Job, *, rejection: SlimvecError | None) -> None:
         """Make one change; a refused one changes nothing.
@@ -68,8 +69,7 @@ class Group:
             job.break_line()
             self.refused.append((job, error))
             return
-        if self._trainer.version != self.newest.stamp.version:
-            self.newest = self._take_snapshot(self._trainer)
+        self.published = self._follow(self._trainer, self.published)
         if isinstance(job.request, Serve):
             self.serving = job.request.version
         answer = self._answer(job, outcome)
@@ -80,35 +80,42 @@ class Group:
                 key=job.key,
                 answer=answer,
                 version=self._trainer.version,
-                learning_rates=self._trainer.learning_rates,
-                state_digest=self._trainer.state_digest(serving=self.newest.digest),
+                learning_rates=self._rates(outcome),
+                state_digest=self._trainer.state_digest(serving=self.published.newest.digest),
             )
         )
 
-    def _answer(self, job: Job, outcome: StepOutcome | None) -> ChangeAnswer:
-        rates = self._trainer.learning_rates
-        stamp = self.newest.stamp
-        if outcome is None:
-            return ControlAnswer(
+    def _answer(self, job: Job, outcome: StepOutcome | FitOutcome | None) -> ChangeAnswer:
+        rates = self._rates(outcome)
+        stamp = self.published.newest.stamp
+        if isinstance(outcome, StepOutcome):
+            return StepAnswer(
                 model=self._model,
-                kind=job.request.kind,
                 version=stamp.version,
                 step=self._trainer.step,
-                digest=stamp.digest,
-                serving=self.serving,
+                update=outcome.update,
+                loss=outcome.loss,
+                grad_norm=outcome.grad_norm,
                 learning_rate=rates[0] if len(rates) == 1 else rates,
+                rows=outcome.rows,
+                digest=stamp.digest,
+                serving=self.published.held_back_at,
             )
-        return StepAnswer(
+        answer = ControlAnswer(
             model=self._model,
+            kind=job.request.kind,
             version=stamp.version,
             step=self._trainer.step,
-            update=outcome.update,
-            loss=outcome.loss,
-            grad_norm=outcome.grad_norm,
-            learning_rate=rates[0] if len(rates) == 1 else rates,
-            rows=outcome.rows,
             digest=stamp.digest,
+            serving=self.serving,
+            learning_rate=rates[0] if len(rates) == 1 else rates,
         )
+        return answer if outcome is None else fit_answer(answer, outcome)
+
+    def _rates(self, outcome: StepOutcome | FitOutcome | None) -> tuple[float, ...]:
+        """Those that a step used, or that the next one would."""
+        used = outcome.learning_rates if isinstance(outcome, StepOutcome) else None
+        return self._trainer.learning_rates if used is None else used
 
 
 def _check_wanted(job: Job, rejection: SlimvecError | None) -> None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from app.config import ModelConfig
+from app.engine.examination import Examination, examination
 from app.engine.group import Group
 from app.engine.jobs import Job
+from app.engine.publication import Publication, Publisher
 from app.engine.replay import Replay
 from app.engine.snapshot import Snapshot, to_arrays
 from app.engine.worker import TrainerWorker
@@ -21,6 +23,8 @@ from app.types import (
     ChangeAnswer,
     Checkpoint,
     Commit,
+    GateDescription,
+    QualityDescription,
     Rollback,
     Serving,
 )
@@ -49,26 +53,45 @@ class LiveModel:
     Attributes:
         name: the model's name.
         config: what the model is.
-        snapshot: the newest published version.
+        published: what readers are given.
         serving: which version unpinned requests get.
         served: the snapshot of that version.
         counters: what the model did since the start, for `GET /models/{m}`.
         is_divergent: whether its replay gave other bits than the first time.
+        is_observed: whether it remembers vectors that its quality can be taken of.
+        quality: the last figures taken; none before the first.
     """
 
     def __init__(self, name: str, config: ModelConfig, trainer: Trainer, first: Snapshot) -> None:
         self.name = name
         self.config = config
-        self.snapshot = first
+        self.published = Publication(first, first)
         self.serving: Serving = "live"
         self.served = first
         self.counters: Counter[str] = Counter()
         self.is_divergent = False
-        self._dtype = first.dtype
-        self._tiling = first.tiling
+        self.is_observed = trainer.observed is not None
+        self.quality: QualityDescription | None = None
+        self._publisher = Publisher(first, config)
         self._trainer = trainer
         self._worker: TrainerWorker | None = None
         self._pinned: OrderedDict[int, Snapshot] = OrderedDict()
+        self.publish()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest published version."""
+        return self.published.newest
+
+    @property
+    def gate(self) -> GateDescription | None:
+        """Whether `live` may follow the newest version; None without a gate."""
+        return self.published.gate
+
+    @property
+    def drift(self) -> float | None:
+        """How much less the map captures of the newest vectors; None while nothing is known."""
+        return self.published.drift
 
     # Before the start
 
@@ -77,9 +100,8 @@ class LiveModel:
         return Replay(self._trainer)
 
     def publish(self) -> None:
-        """Make the trainer's weights the newest snapshot."""
-        if self._trainer.version != self.snapshot.stamp.version:
-            self._publish(self._take_snapshot(self._trainer))
+        """Let readers have what the trainer has come to."""
+        self._publish(self._publisher.follow(self._trainer, self.published))
 
     def renumber(self, version: int) -> None:
         """Call the newest weights by a number that was never given out."""
@@ -92,10 +114,15 @@ class LiveModel:
         state = Rollback(to=version, state=self._trainer.state())
         before = self._trainer.savepoint()
         group = Group(
-            self.name, self._trainer, before, self.snapshot, self.serving, self._take_snapshot
+            self.name,
+            self._trainer,
+            before,
+            self.published,
+            self.serving,
+            self._publisher.follow,
         )
         group.add(Job(state), rejection=None)
-        self._publish(group.newest)
+        self._publish(group.published)
         return group.changes
 
     def prepared(self, beside: Callable[[int], T]) -> tuple[Checkpoint, T]:
@@ -107,9 +134,9 @@ class LiveModel:
         self._worker = TrainerWorker(
             self.name,
             self._trainer,
-            self.snapshot,
+            self.published,
             self.serving,
-            take_snapshot=self._take_snapshot,
+            follow=self._publisher.follow,
             publish=self._publish,
             commit=commit,
             queue_size=queue_size,
@@ -123,9 +150,9 @@ class LiveModel:
         return self._running.submit(job)
 
     def serve(self, version: Serving, snapshot: Snapshot | None) -> None:
-        """Let unpinned requests have this snapshot; without one, the newest."""
+        """Let unpinned requests have this snapshot; without one, what is live."""
         self.serving = version
-        self.served = snapshot or self.snapshot
+        self.served = snapshot or self.published.live
 
     def stop_training(self, reason: SlimvecError) -> None:
         """Accept no more changes; reads go on."""
@@ -156,6 +183,10 @@ class LiveModel:
         """
         return self._running.ask(lambda trainer: (_stand(trainer), beside()))
 
+    def examination(self) -> Future[Examination | None]:
+        """What takes the quality of the newest version; None where nothing is remembered."""
+        return self._running.ask(lambda trainer: examination(self.config, self.snapshot, trainer))
+
     def settled(self) -> Future[None]:
         """Resolved when every change accepted so far is answered."""
         return self.ask(lambda: None)
@@ -179,9 +210,9 @@ class LiveModel:
         """A retained version that is in memory already."""
         if version in self._pinned:
             self._pinned.move_to_end(version)
-        elif version == self.served.stamp.version:
-            return self.served
-        return self._pinned.get(version)
+            return self._pinned[version]
+        given = (self.served, self.published.live)
+        return next((snapshot for snapshot in given if snapshot.stamp.version == version), None)
 
     def pin(self, snapshot: Snapshot) -> None:
         """Keep a retained version in memory; the least recently used one makes room."""
@@ -199,14 +230,11 @@ class LiveModel:
         assert self._worker is not None, "start() comes before the first use"
         return self._worker
 
-    def _publish(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
+    def _publish(self, following: Publication) -> None:
+        before, self.published = self.published, following
         if self.serving == "live":
-            self.served = snapshot
-
-    def _take_snapshot(self, trainer: Trainer) -> Snapshot:
-        stamp = (self.name, trainer.version, trainer.step)
-        return Snapshot(*stamp, self.config, trainer.serving(), self._dtype, self._tiling)
+            self.served = following.live
+        self._publisher.tell(before, following)
 
     def _take_checkpoint(
         self, trainer: Trainer, beside: Callable[[int], T]

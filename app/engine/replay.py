@@ -9,7 +9,7 @@ from app.training.trainer import Trainer
 from app.types import ChangeRequest
 
 # These change no weights, so they make no version.
-_WITHOUT_VERSION = {"serving", "config"}
+_WITHOUT_VERSION = {"serving", "config", "gate"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

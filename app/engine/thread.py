@@ -23,3 +23,13 @@ def begin(thread: Executor, function: Callable[[], T]) -> asyncio.Future[T]:
         return loop.run_in_executor(thread, function)
     except RuntimeError:  # a closed executor has no error of its own
         raise Unavailable("draining", "the server is shutting down; nothing was begun") from None
+
+
+def done(function: Callable[[], T]) -> asyncio.Future[T]:
+    """Call a function at once, and give its result, or its error, to whoever awaits it."""
+    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    try:
+        future.set_result(function())
+    except Exception as error:
+        future.set_exception(error)
+    return future

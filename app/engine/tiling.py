@@ -13,14 +13,14 @@ same product.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from app.config import ModelConfig
-from app.layers import product
+from app.layers import declared_once, input_shape, is_lone_reduction, output_shape, product
 
 log = logging.getLogger("slimvec.engine")
 
@@ -63,13 +63,24 @@ class Tiling:
 # have other last bits in a format whose header ends elsewhere.
 FREE = Tiling("as many rows as there are", unit=1, least=1, most=1 << 62, alignment=16)
 
+# Each row alone: what must hold whatever the layers are.
+BY_ROW = Tiling("made row by row", unit=1, least=1, most=1)
+
 # Measured: the first holds for nearly every shape and costs least; odd widths with a handful of
 # components need the last one.
 CANDIDATES = (
     Tiling("padded to multiples of 8 rows, at least 16", unit=8, least=16, most=256),
     Tiling("cut into tiles of 64 rows", unit=64, least=64, most=64),
-    Tiling("made row by row", unit=1, least=1, most=1),
+    BY_ROW,
 )
+
+# 64 MiB in float32: what the layers hold of the rows of one product, at each of their outputs.
+_NUMBERS_HELD = 16 << 20
+
+
+def numbers_held(a_row: int) -> int:
+    """How many rows a product may have whose layers hold so many numbers of each."""
+    return max(1, _NUMBERS_HELD // max(1, a_row))
 
 
 def choose_tiling(multiply: Callable[[Tensor], Tensor], input_size: int) -> Tiling:
@@ -98,7 +109,7 @@ def keeps_bits(tiling: Tiling, multiply: Callable[[Tensor], Tensor], input_size:
 
 
 class Tilings:
-    """The tiling of each shape of layer; what is tried once is known from then on.
+    """The tiling of each shape of layers; what is tried once is known from then on.
 
     Args:
         is_deterministic: whether rows are to keep their bits.
@@ -110,30 +121,50 @@ class Tilings:
         self._is_deterministic = is_deterministic
         self._device = device
         self._dtype = dtype
-        self._known: dict[frozenset[tuple[str, torch.Size]], Tiling] = {}
+        self._known: dict[Hashable, Tiling] = {}
 
     def of(self, config: ModelConfig, tensors: Mapping[str, Tensor]) -> Tiling:
-        """How this layer's products are tiled.
+        """How the products of these layers are tiled.
 
         Args:
-            config: what the layer is.
-            tensors: its folded serving tensors.
+            config: what the layers are.
+            tensors: their folded serving tensors.
         """
         if not self._is_deterministic:
-            return FREE
+            return FREE if is_lone_reduction(config) else _in_pieces(config)
+        if not are_vectors(config):
+            return BY_ROW
         shapes = frozenset((name, tensor.shape) for name, tensor in tensors.items())
-        if (known := self._known.get(shapes)) is None:
-            known = self._known[shapes] = self._try(config, tensors)
+        # A reduction is its shape; other layers of one shape may compute other things.
+        layers = None if is_lone_reduction(config) else repr(config.layers)
+        if (known := self._known.get((shapes, layers))) is None:
+            known = self._known[shapes, layers] = self._try(config, tensors)
         return known
 
     def _try(self, config: ModelConfig, tensors: Mapping[str, Tensor]) -> Tiling:
-        cast = {name: tensor.to(self._device, self._dtype) for name, tensor in tensors.items()}
+        cast = {name: self._cast(tensor) for name, tensor in tensors.items()}
         reduce = product(config, cast)
 
         def multiply(rows: Tensor) -> Tensor:
             return reduce(rows.to(self._device, self._dtype)).cpu()
 
         chosen = choose_tiling(multiply, config.input_size)
-        shape = " x ".join(map(str, tensors["Q_reduced"].shape))
+        n_components = output_shape(config)[-1]
+        shape = f"{n_components} x {config.input_size}"
         log.info("deterministic: products with %s weights are %s", shape, chosen.name)
         return chosen
+
+    def _cast(self, tensor: Tensor) -> Tensor:
+        dtype = self._dtype if tensor.is_floating_point() else tensor.dtype
+        return tensor.to(self._device, dtype)
+
+
+def are_vectors(config: ModelConfig) -> bool:
+    """Whether rows are vectors of numbers, and so is what is made of them."""
+    shape, declared = input_shape(config), declared_once(config)
+    return len(shape) == len(declared.output) == 1 and None not in shape and not declared.takes_ids
+
+
+def _in_pieces(config: ModelConfig) -> Tiling:
+    most = numbers_held(declared_once(config).widest)
+    return Tiling(f"of at most {most} rows", unit=1, least=1, most=most, alignment=16)

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 from app.engine.drain_rate import DrainRate
 from app.engine.group import Group
 from app.engine.jobs import Job, Question, refuse_all
-from app.engine.snapshot import Snapshot
+from app.engine.publication import Publication
 from app.errors import OutcomeUnknown, QueueFull, SlimvecError, Unavailable
 from app.failpoints import reach
 from app.training.trainer import Trainer
@@ -38,8 +38,8 @@ class TrainerWorker:
         trainer: owned by this thread from now on.
         first: what is published now.
         serving: which version unpinned requests get now.
-        take_snapshot: makes an immutable copy of the trainer's weights.
-        publish: takes the newest snapshot; called before any change of the group is answered.
+        follow: what is published after the trainer's last change.
+        publish: takes that; called before any change of the group is answered.
         commit: makes a group durable.
         queue_size: most changes waiting.
         group_size: most changes in one commit.
@@ -49,11 +49,11 @@ class TrainerWorker:
         self,
         model: str,
         trainer: Trainer,
-        first: Snapshot,
+        first: Publication,
         serving: Serving,
         *,
-        take_snapshot: Callable[[Trainer], Snapshot],
-        publish: Callable[[Snapshot], None],
+        follow: Callable[[Trainer, Publication], Publication],
+        publish: Callable[[Publication], None],
         commit: Commit,
         queue_size: int,
         group_size: int,
@@ -61,9 +61,9 @@ class TrainerWorker:
         self._model = model
         self._trainer = trainer
         self._before = trainer.savepoint()
-        self._newest = first
+        self._published = first
         self._serving = serving
-        self._take_snapshot = take_snapshot
+        self._follow = follow
         self._publish = publish
         self._commit = commit
         self._group_size = group_size
@@ -176,9 +176,9 @@ class TrainerWorker:
             self._model,
             self._trainer,
             self._before,
-            self._newest,
+            self._published,
             self._serving,
-            self._take_snapshot,
+            self._follow,
         )
         try:
             for job in jobs:
@@ -195,9 +195,9 @@ class TrainerWorker:
 
     def _settle(self, group: Group) -> None:
         reach("publish.before_swap")
-        if group.newest is not self._newest:
-            self._publish(group.newest)
-        self._newest, self._serving = group.newest, group.serving
+        if group.published is not self._published:
+            self._publish(group.published)
+        self._published, self._serving = group.published, group.serving
         for job, _ in group.accepted:
             job.then()
         reach("publish.after_swap")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from dataclasses import asdict
 from time import monotonic
 from weakref import WeakValueDictionary
 
-from app.engine import LiveModel
+from app.engine import Job, LiveModel
 from app.errors import NotFound, SlimvecError, StorageFull
-from app.service.history import History
+from app.service.history import History, Moment
+from app.service.quality_watch import QualityWatch
 from app.service.version_files import to_files
 from app.settings import Settings
-from app.types import Retention, Store
+from app.types import Json, Judge, Retention, Store
 
 log = logging.getLogger("slimvec.checkpoints")
 
@@ -28,11 +30,15 @@ class Checkpoints:
         store: the model repository.
         settings: cadence and retention.
         histories: of the live models.
+        watch: takes the quality that stands in the record of a version.
     """
 
-    def __init__(self, store: Store, settings: Settings, histories: dict[str, History]) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, histories: dict[str, History], watch: QualityWatch
+    ) -> None:
         self._store = store
         self._histories = histories
+        self._watch = watch
         self._settings = settings
         self._written: dict[str, int] = {}
         self._dirty_since: dict[str, float] = {}
@@ -83,6 +89,8 @@ class Checkpoints:
         if live.snapshot.stamp.version == self._written.get(live.name):
             self.adopt(live.name, live.snapshot.stamp.version)
             return live.snapshot.stamp.version
+        await self._judge(live)
+        await self._watch.take(live)
         if live.training_stopped:
             raise live.training_stopped.anew()
         version = await self._write(live)
@@ -93,14 +101,23 @@ class Checkpoints:
         async with self.paused(live.name):
             return await self.write_paused(live)
 
+    async def _judge(self, live: LiveModel) -> None:
+        """Let the gate look at what is to be written; where that is refused, it is written so."""
+        gate = live.gate
+        if gate is not None and gate.judged != live.snapshot.stamp.version:
+            with suppress(SlimvecError):
+                await asyncio.wrap_future(live.submit(Job(Judge())))
+
     async def _write(self, live: LiveModel) -> int:
         history = self._histories[live.name]
+
+        def beside(version: int) -> tuple[Moment, Json]:
+            return history.begin_checkpoint(version), _metrics(live)
+
         try:
-            checkpoint, moment = await asyncio.wrap_future(
-                live.checkpoint(history.begin_checkpoint)
-            )
+            checkpoint, (moment, metrics) = await asyncio.wrap_future(live.checkpoint(beside))
             version = checkpoint.version
-            files = await asyncio.to_thread(to_files, checkpoint, "checkpoint", moment)
+            files = await asyncio.to_thread(to_files, checkpoint, "checkpoint", moment, metrics)
             await asyncio.to_thread(self._store.write, live.name, version, files)
             self.adopt(live.name, version)
             if live.snapshot.stamp.version > version:
@@ -159,7 +176,8 @@ class Checkpoints:
             num_bytes=limits.retain_bytes,
             age_s=limits.retain_s,
         )
-        protected = frozenset() if live.serving == "live" else frozenset({live.serving})
+        # Versions that requests get without a number, on disk or not.
+        protected = frozenset({live.served.stamp.version, live.published.live.stamp.version})
         try:
             removed = self._store.retain(live.name, retention, protected=protected)
         except SlimvecError as error:  # the next checkpoint tries again
@@ -168,3 +186,9 @@ class Checkpoints:
         if removed:
             log.info("old checkpoints removed", extra={"model": live.name, "versions": removed})
         return removed
+
+
+def _metrics(live: LiveModel) -> Json:
+    """What the record of a version says of its quality; each figure names the version it is of."""
+    known = {"gate": live.gate, "quality": live.quality}
+    return {name: asdict(found) for name, found in known.items() if found is not None}

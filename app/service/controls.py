@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterable, AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from app.engine import Engine, Job, LiveModel
-from app.engine.snapshot import Snapshot
+from app.config import Component
+from app.engine import Accumulator, Engine, Job, LiveModel, Snapshot
 from app.errors import NotFound
-from app.exchange import from_tensors
+from app.exchange import for_model
 from app.service.checkpoints import Checkpoints
-from app.service.validation import check_finite, check_trainable, check_width
+from app.service.validation import check_batch, check_trainable
 from app.types import (
+    Batch,
     ChangeRequest,
     Configure,
     ControlAnswer,
     Fit,
-    FloatArray,
+    FitAnswer,
     NamedArrays,
     Replace,
     Rollback,
@@ -27,6 +30,8 @@ from app.types import (
 
 if TYPE_CHECKING:
     from app.service.service import Service
+
+_PCA = Component(type="pca")
 
 
 class Controls:
@@ -46,7 +51,9 @@ class Controls:
     async def promote(
         self, model: str, version: Serving, if_version: int | None = None
     ) -> ControlAnswer:
-        """Let unpinned requests have a retained version, or `live`: the newest one, always.
+        """Let unpinned requests have a retained version, or `live`: the newest one from now on.
+
+        A gate that holds the newest version back opens by that.
 
         Raises:
             NotFound: the version is not retained; the message names the nearest ones.
@@ -87,31 +94,40 @@ class Controls:
     async def replace(
         self, model: str, tensors: NamedArrays, if_version: int | None = None
     ) -> ControlAnswer:
-        """Take trained weights, under a known name, in the place of the present ones."""
+        """Take trained weights in the place of the present ones: all serving tensors of a stack.
+
+        Raises:
+            ArtifactInvalid: other names or shapes, or values that no layer can have.
+        """
         live = self._live(model)
-        layer = await asyncio.to_thread(from_tensors, tensors)
-        return await self._request(Replace(tensors=layer.tensors, if_version=if_version), live)
+        given = await asyncio.to_thread(for_model, tensors, live.snapshot.tensors.keys())
+        return await self._request(Replace(tensors=given, if_version=if_version), live)
 
     async def fit(
         self,
         model: str,
-        hidden_states: FloatArray,
-        method: str = "pca",
+        batches: Batch | AsyncIterable[Batch],
+        method: Component = _PCA,
         if_version: int | None = None,
-    ) -> ControlAnswer:
-        """Start anew from a batch of data.
+    ) -> FitAnswer:
+        """Start anew from data: one batch, or a stream of any length at bounded memory.
 
-        Shape: hidden_states `(…, input_size)`.
+        Nothing is changed before the last batch was counted in; a refused one refuses the whole.
 
         Raises:
             Conflict: `model_frozen`.
+            ConfigInvalid: no such method, or not for this model; before a batch is taken.
+            Unacceptable: a batch that does not fit.
         """
         live = self._live(model)
         check_trainable(live.config, model)
-        check_width(hidden_states, live.config.input_size, model)
-        check_finite("hidden_states", hidden_states)
-        request = Fit(method=method, hidden_states=hidden_states, if_version=if_version)
-        return await self._request(request, live)
+        accumulator = Accumulator(live.config, method)
+        async for batch in _one(batches) if isinstance(batches, Batch) else batches:
+            check_batch(batch, live.snapshot.input_shape, model)
+            await self._engine.aside(partial(accumulator.add, batch))
+        moments = await self._engine.aside(accumulator.moments)
+        request = Fit(method=method, moments=moments, if_version=if_version)
+        return cast(FitAnswer, await self._request(request, live))  # a fit tells what it did
 
     async def _load_retained(self, live: LiveModel, version: int) -> Snapshot:
         try:
@@ -138,3 +154,7 @@ class Controls:
         answer = await asyncio.shield(asyncio.wrap_future(live.submit(job)))
         self._checkpoints.note_step(live.name, answer.version)
         return cast(ControlAnswer, answer)  # no step was asked for
+
+
+async def _one(batch: Batch) -> AsyncIterator[Batch]:
+    yield batch

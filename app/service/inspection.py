@@ -84,7 +84,6 @@ def check_model(store: Store, model: str) -> None:
 
 def _entry(row: JournalRow) -> Entry:
     request, answer = decoded(row)
-    rows = len(_flat(request)) if isinstance(request, Fit) else answer.get("rows")
     return Entry(
         seq=row.seq,
         version=row.version,
@@ -92,16 +91,12 @@ def _entry(row: JournalRow) -> Entry:
         kind=row.kind,
         step=answer["step"],
         loss=answer.get("loss"),
-        rows=rows,
+        rows=answer.get("rows"),
         key=row.key_hash[:_KEY_DIGITS],
         what=_what(request, answer),
         state_digest=row.state_digest,
         num_bytes=len(row.payload),
     )
-
-
-def _flat(request: Fit) -> Any:
-    return request.hidden_states.reshape(-1, request.hidden_states.shape[-1])
 
 
 def _what(request: ChangeRequest, answer: dict[str, Any]) -> str:
@@ -113,7 +108,7 @@ def _what(request: ChangeRequest, answer: dict[str, Any]) -> str:
         case Configure():
             return f"learning rate {answer['learning_rate']}"
         case Fit(method=method):
-            return method
+            return method.type
     return ""
 
 

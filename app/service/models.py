@@ -1,23 +1,21 @@
-"""Create, load, describe and delete models: the repository and the engine kept in step."""
+"""Create, load and delete models: the repository and the engine kept in step."""
 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from threading import Lock
 
-from app.codecs import digest, short_digest
-from app.config import ModelConfig, parse_config
+from app.config import ModelConfig
 from app.engine import Engine, LiveModel
-from app.errors import Conflict, NotFound, SlimvecError, Unavailable
-from app.exchange import ImportedLayer, read_state_dict
-from app.failpoints import reach
+from app.errors import NotFound, SlimvecError, Unavailable
+from app.exchange import ImportedLayer
 from app.names import check_model_name
 from app.service.checkpoints import Checkpoints
-from app.service.history import History, Moment
+from app.service.first_versions import FirstVersions
+from app.service.history import History
 from app.service.recovery import Recovered, Recovery
-from app.service.version_files import from_files, to_files
-from app.types import Journal, ModelSummary, NamedArrays, Origin, Store
+from app.service.version_files import to_files
+from app.types import Journal, NamedArrays, Store
 
 log = logging.getLogger("slimvec.models")
 
@@ -32,6 +30,7 @@ class Models:
         store: the model repository.
         checkpoints: told what is on disk.
         recovery: brings models back as they were.
+        first: writes version 1 of a new one.
         histories: of the live models; kept here.
         is_writable: whether changes can be made durable.
 
@@ -46,6 +45,7 @@ class Models:
         store: Store,
         checkpoints: Checkpoints,
         recovery: Recovery,
+        first: FirstVersions,
         histories: dict[str, History],
         *,
         is_writable: bool,
@@ -54,6 +54,7 @@ class Models:
         self._store = store
         self._checkpoints = checkpoints
         self._recovery = recovery
+        self._first = first
         self._histories = histories
         self._is_writable = is_writable
         self._changing = Lock()
@@ -100,7 +101,7 @@ class Models:
         with self._changing:
             if check_model_name(name) in self._store.models():
                 return self._ensure_loaded(name)
-            self._write_first(name, config, weights, "initial" if weights is None else "import")
+            self._first.write(name, config, weights, "initial" if weights is None else "import")
             return self._load(name)
 
     def create(self, name: str, config: ModelConfig) -> LiveModel:
@@ -111,61 +112,14 @@ class Models:
             Conflict: the name is taken.
         """
         with self._changing:
-            self._write_first(name, config, None, "initial")
+            self._first.write(name, config, None, "initial")
             return self._load(name)
 
     def adopt(self, name: str, layer: ImportedLayer) -> LiveModel:
         """Create version 1 from a trained layer: on disk first, then live; see `create`."""
         with self._changing:
-            self._write_first(name, config_for(layer), layer.tensors, "import")
+            self._first.write_layer(name, layer)
             return self._load(name)
-
-    def import_file(self, path: Path, name: str) -> ImportedLayer:
-        """Write a trained layer into the repository as version 1; it is live after the next start.
-
-        Raises:
-            ArtifactInvalid: the file is not such a layer.
-            Conflict: the name is taken by other weights (by the same ones: nothing to do).
-        """
-        layer = read_state_dict(path)
-        reach("import.after_validate")
-        if check_model_name(name) in self._store.models():
-            self._check_same(name, layer)
-        else:
-            self._write_first(name, config_for(layer), layer.tensors, "import")
-            reach("import.after_rename")
-        return layer
-
-    def examine(self, name: str) -> Recovered:
-        """How far a model can be had, and what is wrong beyond; changes and starts nothing.
-
-        Raises:
-            NotFound: no such model.
-            ArtifactInvalid: no version can be read.
-        """
-        if check_model_name(name) not in self._store.models():
-            raise NotFound("model_not_found", f"there is no model {name!r}")
-        return self._recovery.last_good(name)
-
-    def repair(self, name: str) -> Recovered:
-        """Go back to the last good state as a new version; what is damaged is set aside.
-
-        Nothing is changed when nothing is wrong; see `examine`.
-        """
-        recovered = self.examine(name)
-        if recovered.is_damaged:
-            moment = Moment(
-                position=recovered.position,
-                clock_s=recovered.clock_s,
-                serving=recovered.live.serving,
-                keys=recovered.keys.dump(),
-            )
-            checkpoint, _ = recovered.live.prepared(lambda _: None)
-            files = to_files(checkpoint, "checkpoint", moment)
-            # The new version first: without it, its predecessor alone would look whole.
-            self._store.write(name, checkpoint.version, files)
-            self._store.set_aside(name, versions=recovered.damaged, journal=True)
-        return recovered
 
     def delete(self, name: str) -> None:
         """Take a model out of memory, then off the disk; one that was not loaded goes too.
@@ -270,40 +224,6 @@ class Models:
         environment = self._engine.environment(live.config)
         return self._store.open_journal(live.name, version, recovered.position, environment)
 
-    def _write_first(
-        self, name: str, config: ModelConfig, weights: NamedArrays | None, origin: Origin
-    ) -> None:
-        if check_model_name(name) in self._store.models():
-            raise Conflict(
-                "model_exists",
-                f"model {name!r} exists already; delete it first, or send weights with If-Match "
-                "and its version to put them in the place of the present ones",
-            )
-        checkpoint = self._engine.initial(config, weights)
-        self._store.write(name, checkpoint.version, to_files(checkpoint, origin))
-
-    def _check_same(self, name: str, layer: ImportedLayer) -> None:
-        first = self._store.versions(name)[0]
-        stored = from_files(first, self._store.read(name, first))
-        if stored.digest != short_digest(digest(layer.tensors)):
-            raise Conflict(
-                "model_exists",
-                f"model {name!r} exists already and began with other weights than this file's; "
-                "import it under another name: slimvec import FILE --name NAME",
-            )
-
-
-def summarise(live: LiveModel) -> ModelSummary:
-    """One line about a live model."""
-    snapshot = live.snapshot
-    return ModelSummary(
-        model=live.name,
-        version=snapshot.stamp.version,
-        digest=snapshot.stamp.digest,
-        input_size=snapshot.input_size,
-        n_components=snapshot.n_components,
-    )
-
 
 def _with_advice(error: SlimvecError) -> str:
     """What is wrong, and what to do about it."""
@@ -317,13 +237,3 @@ def _read_only() -> Unavailable:
         "read_only",
         "the models directory cannot be written, so nothing can be learned; reads go on",
     )
-
-
-def config_for(layer: ImportedLayer) -> ModelConfig:
-    """The config of a model made from a trained layer; everything else is the default."""
-    qr_reduction = {
-        "type": "QRReduction",
-        "n_components": layer.n_components,
-        "bias": layer.bias is not None,
-    }
-    return parse_config({"input_size": layer.input_size, "layers": [qr_reduction]})

@@ -19,7 +19,7 @@ from app.types import Checkpoint, Json, Kind, Position, Serve, Store, VersionFil
 log = logging.getLogger("slimvec.recovery")
 
 _PROGRESS_S = 2.0
-_COMPUTED = {"step", "fit", "import"}  # the other kinds give the same bits everywhere
+_COMPUTED = {"step", "fit", "import", "gate"}  # the other kinds give the same bits everywhere
 _OF_EVERY_KIND = {"state_digest_form"}  # and are held against their digest all the same
 
 

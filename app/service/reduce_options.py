@@ -17,16 +17,18 @@ class ReduceOptions:
     """What a reduce may ask for beside its hidden_states.
 
     Attributes:
-        version: a retained version, or "live" for the newest published one.
+        version: a retained version, or "live" for the newest published one that the gate let pass.
         require_version: refuse unless this is the version that would answer.
         normalize: divide each reduced row by its L2 norm (a zero row stays zero).
         dimensions: keep the first components only; before normalize.
+        branch: which named branch of the layers; None for the first one.
     """
 
     version: int | Literal["live"] | None = None
     require_version: int | None = None
     normalize: bool = False
     dimensions: int | None = None
+    branch: str | None = None
 
 
 NO_OPTIONS = ReduceOptions()

@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.engine import Engine, LiveModel, Ticket
-from app.engine.snapshot import Snapshot
+from app.engine import Engine, LiveModel, Snapshot, Ticket
 from app.errors import PreconditionFailed
+from app.service.masks import check_mask
 from app.service.reduce_options import NO_OPTIONS, ReduceOptions, check_dimensions, finish
-from app.service.validation import check_last_dimension, check_width, refuse_non_finite
+from app.service.validation import (
+    check_amount,
+    check_branch,
+    check_finite,
+    check_rows,
+    check_shape,
+    refuse_non_finite,
+)
 from app.settings import Settings
-from app.types import FloatArray, Reduced
+from app.types import NOTHING_BESIDE, Beside, FloatArray, Reduced, Serving
 
 if TYPE_CHECKING:
     from app.service.service import Service
@@ -39,20 +46,35 @@ class Reductions:
         self._reading: dict[tuple[LiveModel, int], asyncio.Task[Snapshot]] = {}
 
     async def reduce(
-        self, ticket: Ticket, model: str, hidden_states: FloatArray, options: ReduceOptions
+        self,
+        ticket: Ticket,
+        model: str,
+        hidden_states: FloatArray,
+        options: ReduceOptions,
+        mask: FloatArray | None = None,
     ) -> Reduced:
         """See `Service.reduce`."""
         live = self._service.live(model)
-        check_width(hidden_states, live.config.input_size, model)
+        form = live.served
+        check_rows(hidden_states, form.input_shape, model)
+        check_amount(hidden_states, form, model)
         check_dimensions(options.dimensions, live)
-        snapshot = await self._choose(live, options)
-        product = await self._engine.reduce(ticket, snapshot, hidden_states)
+        beside = NOTHING_BESIDE
+        if options.branch is not None or mask is not None:
+            check_branch(options.branch, form.branches, model)
+            check_mask(mask, hidden_states, form, model)
+            beside = Beside(mask=mask, branch=options.branch)
+        if not form.is_linear:
+            await self._check_finite(hidden_states)
+        snapshot = await self.choose(live, options)
+        product = await self._engine.reduce(ticket, snapshot, hidden_states, beside)
         array = product.array
         if not product.is_finite:
             await self._engine.aside(partial(refuse_non_finite, hidden_states, self._dtype))
         live.counters["rows_reduced"] += len(array)
-        if hidden_states.ndim != 2:
-            array = array.reshape(*hidden_states.shape[:-1], snapshot.n_components)
+        if hidden_states.ndim != 2 or not form.is_shared:
+            leading = hidden_states.ndim - len(form.input_shape)
+            array = array.reshape(*hidden_states.shape[:leading], *array.shape[1:])
         if options is not NO_OPTIONS:
             array = await self._finish(array, options)
         return Reduced(array, snapshot.stamp)
@@ -66,22 +88,38 @@ class Reductions:
             NotFound, PreconditionFailed, Unacceptable: as with rows.
         """
         live = self._service.live(model)
-        check_last_dimension(hidden_states, live.config.input_size, model)
+        shape = live.served.input_shape
+        check_shape(hidden_states, shape, model)
         check_dimensions(options.dimensions, live)
-        snapshot = await self._choose(live, options)
+        check_branch(options.branch, live.served.branches, model)
+        snapshot = await self.choose(live, options)
         width = options.dimensions or snapshot.n_components
-        return Reduced(np.empty((*hidden_states.shape[:-1], width), np.float32), snapshot.stamp)
+        leading = hidden_states.shape[: hidden_states.ndim - len(shape)]
+        row = (length or 0 for length in snapshot.output_shape[:-1])
+        return Reduced(np.empty((*leading, *row, width), np.float32), snapshot.stamp)
+
+    async def _check_finite(self, hidden_states: FloatArray) -> None:
+        """Where layers may hide a NaN or infinity, the product does not show it."""
+        if hidden_states.size <= _FINISHED_INLINE:
+            check_finite("hidden_states", hidden_states)
+        else:
+            await self._engine.aside(partial(check_finite, "hidden_states", hidden_states))
 
     async def _finish(self, array: FloatArray, options: ReduceOptions) -> FloatArray:
         if array.size <= _FINISHED_INLINE:
             return finish(array, options)
         return await self._engine.aside(partial(finish, array, options))
 
-    async def _choose(self, live: LiveModel, options: ReduceOptions) -> Snapshot:
-        asked = options.version
-        snapshot = live.served if asked is None else live.snapshot
-        if isinstance(asked, int) and asked != snapshot.stamp.version:
-            snapshot = await self.pinned(live, asked)
+    async def choose(self, live: LiveModel, options: ReduceOptions) -> Snapshot:
+        """The version that answers.
+
+        Raises:
+            NotFound: it is not retained.
+            PreconditionFailed: it is not the required one.
+        """
+        snapshot = live.served
+        if options.version is not None:
+            snapshot = await self._asked(live, options.version)
         required = options.require_version
         if required is not None and required != snapshot.stamp.version:
             raise PreconditionFailed(
@@ -89,6 +127,12 @@ class Reductions:
                 f"version {required} is required; version {snapshot.stamp.version} would answer",
             )
         return snapshot
+
+    async def _asked(self, live: LiveModel, version: Serving) -> Snapshot:
+        if version == "live":
+            return live.published.live
+        newest = live.snapshot
+        return newest if version == newest.stamp.version else await self.pinned(live, version)
 
     async def pinned(self, live: LiveModel, version: int) -> Snapshot:
         """A retained version, ready to multiply.

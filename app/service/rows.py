@@ -24,6 +24,7 @@ from app.types import (
     NamedArrays,
     Replace,
     Rollback,
+    SeenMoments,
     Serve,
     StepAnswer,
     TrainerState,
@@ -96,14 +97,15 @@ def _content(request: ChangeRequest) -> tuple[NamedArrays, Json]:
             return state.arrays, {**options, "scalars": state.scalars}
         case Serve(version=version):
             return {}, {"serving": version}
-        case Configure():
-            return {}, {}  # the learning rates stand in every row
+        case Configure(learning_rates=rates):
+            return {}, {"base_rates": list(rates)}
         case Replace(tensors=tensors):
             return tensors, {}
         case Judge():
             return {}, {}
-        case Fit(method=method, hidden_states=hidden_states):
-            return {"hidden_states": hidden_states}, {"method": method}
+        case Fit(method=method, moments=moments):
+            counts = {"vectors": moments.vectors, "pairs": moments.num_pairs}
+            return moments.arrays(), {"method": method.model_dump(mode="json"), "counts": counts}
 
 
 def step_options(step: TrainStep) -> Json:
@@ -132,10 +134,19 @@ def _request(kind: Kind, arrays: NamedArrays, options: Json) -> ChangeRequest:
         case "serving":
             return Serve(version=options["serving"])
         case "config":
-            return Configure(learning_rates=tuple(options["learning_rates"]))
+            # Before there were schedules they were the rates that stand in every row.
+            name = "base_rates" if "base_rates" in options else "learning_rates"
+            return Configure(learning_rates=tuple(options[name]))
         case "gate":
             return Judge()
         case "import":
             return Replace(tensors=arrays)
         case "fit":
-            return Fit(method=options["method"], hidden_states=arrays["hidden_states"])
+            return Fit(
+                method=Component.model_validate(options["method"]),
+                moments=SeenMoments(
+                    **arrays,
+                    vectors=options["counts"]["vectors"],
+                    num_pairs=options["counts"]["pairs"],
+                ),
+            )

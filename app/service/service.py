@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from time import monotonic
 from typing import Literal, TypeAlias, TypeVar
 
@@ -16,12 +15,17 @@ from app.exchange import from_tensors
 from app.failpoints import reach
 from app.service.checkpoints import Checkpoints
 from app.service.controls import Controls
+from app.service.descriptions import describe, summarise
+from app.service.evaluations import Evaluations
+from app.service.first_versions import FirstVersions
 from app.service.history import History
-from app.service.models import Models, summarise
+from app.service.models import Models
+from app.service.quality_watch import QualityWatch
 from app.service.recovery import Recovery
 from app.service.reduce_options import NO_OPTIONS, ReduceOptions
 from app.service.reductions import Reductions
 from app.service.rejections import Rejections
+from app.service.repairs import Repairs
 from app.service.residence import Residence
 from app.service.retained import RetainedVersions
 from app.service.steps import REFUSED, Steps
@@ -61,8 +65,11 @@ class Service:
 
     Attributes:
         models: create, load, delete.
+        first_versions: new models on disk, for the command line too.
+        repairs: damaged models on disk.
         retained: versions that are on disk.
         reductions: vectors made smaller, by the served version or a retained one.
+        evaluations: what a version makes of a batch, and derivatives.
         texts: texts made small vectors, by way of the embedder.
         steps: train steps, one by one and in streams.
         controls: every other change of a model.
@@ -83,18 +90,23 @@ class Service:
         self._store = store
         self._settings = settings
         self.histories: dict[str, History] = {}
-        self._checkpoints = Checkpoints(store, settings, self.histories)
+        self._watch = QualityWatch(settings.quality_every_s)
+        self._checkpoints = Checkpoints(store, settings, self.histories, self._watch)
         self._recovery = Recovery(engine, store, settings)
+        self.repairs = Repairs(store, self._recovery)
+        self.first_versions = FirstVersions(engine, store)
         self.models = Models(
             engine,
             store,
             self._checkpoints,
             self._recovery,
+            self.first_versions,
             self.histories,
             is_writable=is_writable,
         )
         self.retained = RetainedVersions(store)
         self.reductions = Reductions(self, engine, settings)
+        self.evaluations = Evaluations(self, engine)
         self.texts = Texts(self, store, embedder, is_writable=is_writable)
         self.steps = Steps(self, self._checkpoints, Rejections(settings.max_rejections))
         self.controls = Controls(self, engine, self._checkpoints)
@@ -114,7 +126,8 @@ class Service:
         except Exception:
             self._phase = "failed"
             raise
-        self._tasks.append(asyncio.create_task(self._checkpoints.run(self._engine.models)))
+        for cadence in (self._checkpoints, self._watch):
+            self._tasks.append(asyncio.create_task(cadence.run(self._engine.models)))
         if self._phase == "starting":
             self._phase = "ready"
             log.info("ready")
@@ -202,6 +215,7 @@ class Service:
         hidden_states: FloatArray,
         options: ReduceOptions = NO_OPTIONS,
         *,
+        mask: FloatArray | None = None,
         ticket: Ticket | None = None,
     ) -> Reduced:
         """Make vectors smaller with exactly one version of the weights, and say which.
@@ -212,6 +226,7 @@ class Service:
             model: its name.
             hidden_states: what to make smaller.
             options: version, normalisation, dimensions.
+            mask: of shape (…, length): 1 for each token that counts, 0 for each other one.
             ticket: admission, where whoever asks has it already; it stays theirs.
 
         Raises:
@@ -221,9 +236,9 @@ class Service:
             QueueFull: too many requests in flight.
         """
         if ticket is not None:
-            return await self.reductions.reduce(ticket, model, hidden_states, options)
+            return await self.reductions.reduce(ticket, model, hidden_states, options, mask)
         with self.admission.admit(hidden_states.nbytes) as admitted:
-            return await self.reductions.reduce(admitted, model, hidden_states, options)
+            return await self.reductions.reduce(admitted, model, hidden_states, options, mask)
 
     def aside(self, function: Callable[[], T]) -> asyncio.Future[T]:
         """Do beside the event loop what would hold it up, like reading a large body.
@@ -279,23 +294,17 @@ class Service:
 
     def summaries(self) -> list[ModelSummary]:
         """Every live model, by name."""
-        return [summarise(live) for _, live in sorted(self._engine.models.items())]
+        return [summarise(live) for live in self.live_models()]
+
+    def live_models(self) -> list[LiveModel]:
+        """The same, as whoever serves them has them."""
+        return [live for _, live in sorted(self._engine.models.items())]
 
     async def describe(self, model: str) -> ModelDescription:
         """Config, versions and device of one model."""
         live = self.live(model)
         retained = await asyncio.to_thread(self._store.versions, model)
-        return ModelDescription(
-            **asdict(summarise(live)),
-            config=live.config,
-            step=live.snapshot.step,
-            serving=live.serving,
-            retained=tuple(retained),
-            device=self._engine.device.name,
-            device_reason=self._engine.device.reason,
-            dtype=self._settings.dtype,
-            counters=dict(live.counters),
-        )
+        return describe(live, retained, self._engine.device, self._settings.dtype)
 
     async def versions(self, model: str) -> list[VersionDescription]:
         """The retained versions, oldest first."""

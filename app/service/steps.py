@@ -12,9 +12,16 @@ from app.errors import MustPause, StepRejected, Unacceptable, Unavailable
 from app.failpoints import reach
 from app.service.checkpoints import Checkpoints
 from app.service.keys import Running, in_progress
+from app.service.masks import check_mask
 from app.service.rejections import Rejections
 from app.service.rows import decode_step_answer, encode_answer
-from app.service.validation import check_batch, check_trainable, check_width
+from app.service.validation import (
+    check_amount,
+    check_batch,
+    check_branch,
+    check_rows,
+    check_trainable,
+)
 from app.types import ChangeAnswer, Key, StepAnswer, StepResult, TrainStep
 
 if TYPE_CHECKING:
@@ -51,9 +58,9 @@ class Steps:
             NotFound, Conflict, Unacceptable: the step cannot be made.
         """
         if _is_large(step):
-            batch, config = step.batch, self._service.live(model).config
-            check_trainable(config, model)
-            look = partial(check_batch, batch, config.input_size, model)
+            batch, live = step.batch, self._service.live(model)
+            check_trainable(live.config, model)
+            look = partial(check_batch, batch, live.snapshot.input_shape, model)
             await self._service.aside(look)
 
     def begin(
@@ -111,11 +118,14 @@ class Steps:
         except MustPause as error:
             _count_refused(live, error.code)
             raise
-        width = live.config.input_size
+        shape = live.snapshot.input_shape
         if _is_large(step):  # `look` saw the values; the model may be another one since
-            check_width(step.batch.hidden_states, width, model)
+            check_rows(step.batch.hidden_states, shape, model)
         else:
-            check_batch(step.batch, width, model)
+            check_batch(step.batch, shape, model)
+        check_branch(step.branch, live.snapshot.branches, model)
+        check_amount(step.batch.hidden_states, live.snapshot, model)
+        check_mask(step.batch.mask, step.batch.hidden_states, live.snapshot, model)
         reach("parse.done")
         return live
 
@@ -182,4 +192,4 @@ def _count_refused(live: LiveModel, reason: str) -> None:
 
 
 def _is_large(step: TrainStep) -> bool:
-    return step.batch.hidden_states.nbytes > _LOOKED_AT_INLINE_BYTES
+    return step.batch.nbytes > _LOOKED_AT_INLINE_BYTES

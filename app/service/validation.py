@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import numpy as np
 
 from app.config import ModelConfig
-from app.errors import Conflict, Unacceptable
+from app.engine import Snapshot
+from app.errors import Conflict, TooLarge, Unacceptable
 from app.types import Batch, FloatArray
 
+# Of one row; None: any length.
+Shape: TypeAlias = tuple[int | None, ...]
+
+# 256 MiB in float32.
+_MOST_NUMBERS = 64 << 20
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -27,33 +33,92 @@ def check_trainable(config: ModelConfig, model: str) -> None:
         )
 
 
-def check_width(hidden_states: FloatArray, input_size: int, model: str) -> None:
-    """Refuse another width than the model's, and a batch without rows.
+def check_rows(hidden_states: FloatArray, shape: Shape, model: str) -> None:
+    """Refuse rows of another shape than the model's, and a batch without rows.
+
+    Args:
+        hidden_states: of a request.
+        shape: of one row; None: any length.
+        model: its name.
 
     Raises:
         Unacceptable: `shape_mismatch`, or `empty_batch` for no rows at all.
     """
-    check_last_dimension(hidden_states, input_size, model)
+    check_shape(hidden_states, shape, model)
     if hidden_states.size == 0:
         raise Unacceptable(
             "empty_batch", "expected at least one row, got none", pointer="/hidden_states"
         )
 
 
-def check_last_dimension(hidden_states: FloatArray, input_size: int, model: str) -> None:
-    """Refuse another width than the model's.
+def check_shape(hidden_states: FloatArray, shape: Shape, model: str) -> None:
+    """Refuse rows of another shape than the model's.
 
     Raises:
         Unacceptable: `shape_mismatch`.
     """
+    if len(shape) > 1 or shape[0] is None:
+        _check_dimensions(hidden_states, shape, model)
+        return
     width = hidden_states.shape[-1] if hidden_states.ndim else 0
-    if width != input_size:
+    if width != shape[0]:
         raise Unacceptable(
             "shape_mismatch",
-            f"expected width {input_size} for model {model!r}, got {width}; "
-            f"send hidden_states of shape (…, {input_size})",
+            f"expected width {shape[0]} for model {model!r}, got {width}; "
+            f"send hidden_states of shape (…, {shape[0]})",
             pointer="/hidden_states",
         )
+
+
+def _check_dimensions(hidden_states: FloatArray, shape: Shape, model: str) -> None:
+    """The same for rows that are no vectors."""
+    got = hidden_states.shape[max(0, hidden_states.ndim - len(shape)) :]
+    fits = len(got) == len(shape) and all(
+        wanted in (None, length) for wanted, length in zip(shape, got, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if length is None else str(length) for length in shape)
+        raise Unacceptable(
+            "shape_mismatch",
+            f"expected rows of shape ({wanted}) for model {model!r}, got "
+            f"({', '.join(map(str, got))}); send hidden_states of shape (…, {wanted})",
+            pointer="/hidden_states",
+        )
+
+
+def check_amount(hidden_states: FloatArray, form: Snapshot, model: str) -> None:
+    """Refuse rows of which the layers would make far more than came.
+
+    Raises:
+        TooLarge: `too_many_rows`.
+    """
+    if form.widest <= form.a_row:
+        return  # what is made is bounded by what came, and that by the server's settings
+    most = _MOST_NUMBERS // form.widest
+    if hidden_states.size // form.a_row > most:
+        raise TooLarge(
+            "too_many_rows",
+            f"the layers of model {model!r} hold up to {form.widest} numbers for each row: "
+            f"expected at most {most} rows (or as many tokens), got "
+            f"{hidden_states.size // form.a_row}; send fewer at once",
+            pointer="/hidden_states",
+        )
+
+
+def check_branch(branch: str | None, branches: tuple[str, ...], model: str) -> None:
+    """Refuse a branch that the model does not have.
+
+    Raises:
+        Unacceptable: `unknown_branch`.
+    """
+    if branch is None or branch in branches:
+        return
+    wanted = f"one of: {', '.join(branches)}" if branches else "none: its layers have no branches"
+    raise Unacceptable(
+        "unknown_branch",
+        f"expected a branch of model {model!r}, {wanted}",
+        pointer="/branch",
+    )
 
 
 def refuse_non_finite(hidden_states: FloatArray, dtype: str) -> NoReturn:
@@ -80,18 +145,15 @@ def refuse_non_finite(hidden_states: FloatArray, dtype: str) -> NoReturn:
     )
 
 
-def check_batch(batch: Batch, input_size: int, model: str) -> None:
-    """Refuse a batch that no loss could use: width, rows, finite values.
+def check_batch(batch: Batch, shape: Shape, model: str) -> None:
+    """Refuse a batch that no loss could use: shape, rows, finite values.
 
     Raises:
         Unacceptable: the first fault found.
     """
-    check_width(batch.hidden_states, input_size, model)
-    check_finite("hidden_states", batch.hidden_states)
-    if batch.targets is not None:
-        check_finite("targets", batch.targets)
-    if batch.sample_weights is not None:
-        check_finite("sample_weights", batch.sample_weights)
+    check_rows(batch.hidden_states, shape, model)
+    for name, array in batch.arrays().items():
+        check_finite(name, array)
 
 
 def check_finite(field: str, array: FloatArray) -> None:

@@ -15,7 +15,13 @@ from app.errors import ConfigInvalid, Conflict, QueueFull, StartupError, Unavail
 from app.settings import Settings
 from app.types import Batch, Change, ChangeAnswer, Checkpoint, FloatArray, TrainStep
 
-CONFIG = parse_config({"input_size": 6, "layers": [{"type": "QRReduction", "n_components": 2}]})
+CONFIG = parse_config(
+    {
+        "input_size": 6,
+        "layers": [{"type": "QRReduction", "n_components": 2}],
+        "recipe": "plain",
+    }
+)
 ROWS = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)
 
 
@@ -114,6 +120,19 @@ def test_given_weights_are_served_bit_for_bit(engine: Engine) -> None:
     weights = {"Q_reduced": ROWS[:2].copy()}
     checkpoint = engine.initial(CONFIG, weights)
     np.testing.assert_array_equal(checkpoint.serving["Q_reduced"], weights["Q_reduced"])
+
+
+def test_weights_without_a_trainers_state_count_as_given(engine: Engine) -> None:
+    layers = [{"type": "QRReduction", "n_components": 2}]
+    config = parse_config({"input_size": 6, "layers": layers, "recipe": "distil"})
+    made = engine.initial(config, {"Q_reduced": ROWS[:2].copy()})
+    live = begin(engine, "m", replace(made, trainer=None))  # a folder of model.safetensors alone
+    answer = learn(live)
+    assert (getattr(answer, "update", None), answer.version, answer.digest) == (
+        "none",
+        2,
+        made.digest,
+    )
 
 
 def test_a_model_that_widens_is_refused(engine: Engine) -> None:

@@ -13,7 +13,13 @@ from app.settings import Settings
 from app.training import Trainer
 from app.types import Batch, Configure, Rollback, Serve, TrainStep
 
-CONFIG = parse_config({"input_size": 6, "layers": [{"type": "QRReduction", "n_components": 2}]})
+CONFIG = parse_config(
+    {
+        "input_size": 6,
+        "layers": [{"type": "QRReduction", "n_components": 2}],
+        "recipe": "plain",
+    }
+)
 
 
 @pytest.fixture

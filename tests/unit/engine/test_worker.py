@@ -11,6 +11,7 @@ import torch
 
 from app.config import parse_config
 from app.engine.jobs import Job, Line
+from app.engine.publication import Publication
 from app.engine.snapshot import Snapshot
 from app.engine.worker import TrainerWorker
 from app.errors import (
@@ -60,17 +61,24 @@ class Bench:
         self.failure: Exception | None = None
         self.on_commit: Callable[[Sequence[Change]], None] = lambda _: None
         self.snapshots_left = 101
+        first = self.take_snapshot(self.trainer)
         self.worker = TrainerWorker(
             "m",
             self.trainer,
-            self.take_snapshot(self.trainer),
+            Publication(first, first),
             "live",
-            take_snapshot=self.take_snapshot,
-            publish=lambda snapshot: self.log.append(("publish", snapshot.stamp.version)),
+            follow=self.follow,
+            publish=lambda given: self.log.append(("publish", given.newest.stamp.version)),
             commit=self.commit,
             queue_size=8,
             group_size=3,
         )
+
+    def follow(self, trainer: Trainer, before: Publication) -> Publication:
+        if trainer.version == before.newest.stamp.version:
+            return before
+        newest = self.take_snapshot(trainer)
+        return Publication(newest, newest)
 
     def take_snapshot(self, trainer: Trainer) -> Snapshot:
         if not self.snapshots_left:

@@ -25,6 +25,7 @@ CONFIG = parse_config(
         "input_size": 6,
         "layers": [{"type": "QRReduction", "n_components": 2}],
         "optimizer": {"type": "Adam", "lr": 0.01},
+        "recipe": "plain",
     }
 )
 

@@ -25,7 +25,7 @@ async def train_in_vain(service: Service) -> tuple[StateDescription, StateDescri
         lambda: service.train_step("m", step(0), key("k", 0)),
         lambda: service.train_step("m", _LARGE),
         lambda: service.steps.join("m", step(0), key("k", 0), Line()),
-        lambda: service.controls.fit("m", step(0).batch.hidden_states),
+        lambda: service.controls.fit("m", step(0).batch),
     ):
         with pytest.raises(Conflict) as raised:
             await attempt()

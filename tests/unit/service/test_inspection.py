@@ -17,6 +17,7 @@ from app.service import Service
 from app.service.inspection import changes
 from app.service.verification import verify
 from app.storage.repository import Repository
+from app.types import Batch
 from tests.unit.service.examples import CONFIG, flip, key, live_once, step
 
 _FILES = ["config.json", "model.safetensors", "trainer.safetensors", "state.json"]
@@ -32,7 +33,7 @@ async def _live(service: Service) -> None:
     await service.controls.promote("m", 1)
     await service.controls.rollback("m", 3)
     await service.controls.configure("m", (0.5,))
-    await service.controls.fit("m", rows)
+    await service.controls.fit("m", Batch(hidden_states=rows))
     await service.checkpoint("m")
     await service.controls.replace("m", {"weight": rows[:2]})
     await service.train_step("m", step(2), key("a", 2))

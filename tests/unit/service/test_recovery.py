@@ -15,7 +15,7 @@ from app.errors import SlimvecError, Unacceptable, Unavailable
 from app.service import ReduceOptions, Service
 from app.settings import Settings
 from app.storage.repository import Repository
-from app.types import StateDescription, StepResult
+from app.types import Batch, StateDescription, StepResult
 from tests.unit.service.examples import CONFIG, flip, key, learn, live_once, look, step
 
 
@@ -63,7 +63,7 @@ def test_a_lost_journal_is_noticed_and_repaired_under_a_new_number(
         return refusal.value.detail
 
     async def repair(service: Service) -> int:
-        return service.models.repair("m").live.snapshot.stamp.version
+        return service.repairs.repair("m").live.snapshot.stamp.version
 
     root, before = crashed
     for path in root.glob("m/journal-4*"):
@@ -75,7 +75,7 @@ def test_a_lost_journal_is_noticed_and_repaired_under_a_new_number(
 
 def test_a_repair_of_a_whole_model_changes_nothing(crashed: tuple[Path, StateDescription]) -> None:
     async def repair(service: Service) -> Any:
-        return service.models.repair("m")
+        return service.repairs.repair("m")
 
     root, before = crashed
     recovered = live_once(root, repair)
@@ -123,7 +123,7 @@ def test_every_kind_of_change_is_recovered(tmp_path: Path) -> None:
         await controls.configure("m", (0.5,))
         await controls.rollback("m", 4)
         await service.train_step("m", step(7))
-        await controls.fit("m", rows)
+        await controls.fit("m", Batch(hidden_states=rows))
         await controls.replace("m", {"weight": np.eye(2, 6, dtype=np.float32)})
         await service.train_step("m", step(8))
         await controls.promote("m", 4)
@@ -202,7 +202,7 @@ def test_a_step_that_gives_other_bits_is_refused_and_repaired_under_a_new_number
         return service.models.not_loaded["m"]
 
     async def repair(service: Service) -> int:
-        return service.models.repair("m").live.snapshot.stamp.version
+        return service.repairs.repair("m").live.snapshot.stamp.version
 
     root, before = crashed
     store = Repository(root)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.service import Service
-from app.types import StateDescription
+from app.types import Batch, StateDescription
 from tests.unit.service.examples import flip, learn, live_once, look, step
 
 Change = Callable[[Service], Awaitable[Any]]
@@ -21,7 +21,7 @@ CHANGES: dict[str, Change] = {
     "serving": lambda service: service.controls.promote("m", 4),
     "config": lambda service: service.controls.configure("m", (0.5,)),
     "rollback": lambda service: service.controls.rollback("m", 4),
-    "fit": lambda service: service.controls.fit("m", ROWS),
+    "fit": lambda service: service.controls.fit("m", Batch(hidden_states=ROWS)),
     "import": lambda service: service.controls.replace("m", {"weight": np.eye(2, 6, dtype="f4")}),
 }
 

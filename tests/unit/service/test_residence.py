@@ -16,13 +16,20 @@ from app.config import parse_config
 from app.errors import Conflict, NotFound, SlimvecError, Unavailable
 from app.service import Service
 from app.service.checkpoints import Checkpoints
+from app.service.quality_watch import QualityWatch
 from app.settings import Settings
 from app.storage.repository import Repository
 from app.types import StateDescription
 from tests.unit.service.examples import CONFIG, key, live_once, look, step
 
 ROWS = step(0).batch.hidden_states
-OTHER = parse_config({"input_size": 6, "layers": [{"type": "QRReduction", "n_components": 3}]})
+OTHER = parse_config(
+    {
+        "input_size": 6,
+        "layers": [{"type": "QRReduction", "n_components": 3}],
+        "recipe": "plain",
+    }
+)
 
 
 async def learned(service: Service, steps: int = 3) -> StateDescription:
@@ -276,7 +283,8 @@ def test_a_name_that_is_free_again_is_taken_by_a_new_model(tmp_path: Path) -> No
 
 
 def test_a_name_that_is_nowhere_leaves_no_lock(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(Repository(tmp_path), Settings(models_dir=tmp_path), {})
+    settings = Settings(models_dir=tmp_path)
+    checkpoints = Checkpoints(Repository(tmp_path), settings, {}, QualityWatch(0))
     lock = checkpoints.paused("m")
     assert checkpoints.paused("m") is lock
     gone = weakref.ref(lock)

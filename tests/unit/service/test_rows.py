@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from app.config import parse_loss
+from app.config import parse_loss, parse_method
 from app.errors import ArtifactInvalid
 from app.service.rows import decode_step_answer, encode_answer, from_row, to_row
 from app.types import (
@@ -16,9 +16,11 @@ from app.types import (
     ControlAnswer,
     Fit,
     JournalRow,
+    Judge,
     Key,
     Replace,
     Rollback,
+    SeenMoments,
     Serve,
     StepAnswer,
     TrainerState,
@@ -41,6 +43,7 @@ STEP_ANSWER = StepAnswer(
 CONTROL_ANSWER = ControlAnswer(
     model="m", kind="serving", version=2, step=1, digest="d", serving=1, learning_rate=0.1
 )
+MOMENTS = SeenMoments(vectors=4, total=np.ones(3), second=2 * np.eye(3))
 STATE = TrainerState(
     version=3,
     step=2,
@@ -54,13 +57,19 @@ REQUESTS: list[ChangeRequest] = [
         loss=parse_loss({"type": "mse"}),
     ),
     TrainStep(batch=Batch(hidden_states=ROWS.reshape(2, 2, 3))),
+    TrainStep(batch=Batch(hidden_states=ROWS, mask=WEIGHTS), branch="news"),
     TrainStep(batch=Batch(hidden_states=ROWS[0])),
     Rollback(to=3, state=STATE),
     Serve(version=3),
     Serve(version="live"),
+    Judge(),
     Configure(learning_rates=(0.1, 0.2)),
     Replace(tensors={"Q_reduced": ROWS}),
-    Fit(method="pca", hidden_states=ROWS),
+    Fit(method=parse_method("pca"), moments=MOMENTS),
+    Fit(
+        method=parse_method({"type": "pair_lda", "regularization": 2.0}),
+        moments=replace(MOMENTS, num_pairs=2, pairs=np.eye(3)),
+    ),
 ]
 
 

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import numpy as np
 import orjson
 import pytest
-from safetensors.numpy import save_file
 
 from app.codecs import pack
 from app.config import parse_config, parse_loss
@@ -32,7 +31,13 @@ from app.types import Batch, FloatArray, TrainStep
 
 T = TypeVar("T")
 
-CONFIG = parse_config({"input_size": 6, "layers": [{"type": "QRReduction", "n_components": 2}]})
+CONFIG = parse_config(
+    {
+        "input_size": 6,
+        "layers": [{"type": "QRReduction", "n_components": 2}],
+        "recipe": "plain",
+    }
+)
 ROWS: FloatArray = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)
 JOURNAL = {"journal.mark", *(f"journal-1.sqlite3{side}" for side in ("", "-wal", "-shm"))}
 STEP = TrainStep(batch=Batch(hidden_states=ROWS))
@@ -469,17 +474,3 @@ def test_nothing_is_accepted_before_the_start_or_after_the_signal(tmp_path: Path
         return early.value.code, late.value.code
 
     assert asyncio.run(scenario()) == ("not_ready", "draining")
-
-
-def test_an_import_of_the_same_weights_is_nothing_to_do_and_of_others_a_conflict(
-    tmp_path: Path,
-) -> None:
-    (root := tmp_path / "models").mkdir()
-    np_file = tmp_path / "layer.safetensors"
-    save_file({"Q": ROWS[:2].copy()}, np_file)
-    models = make_service(root).models
-    assert models.import_file(np_file, "m").key == "Q"
-    assert models.import_file(np_file, "m").key == "Q"
-    save_file({"Q": ROWS[1:3].copy()}, np_file)
-    with pytest.raises(Conflict, match="other weights"):
-        models.import_file(np_file, "m")

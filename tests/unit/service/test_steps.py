@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -122,3 +123,17 @@ async def wider_than_the_model(service: Service) -> str:
 
 def test_a_large_step_for_another_width_is_refused_without_a_look(tmp_path: Path) -> None:
     assert live_once(tmp_path, wider_than_the_model) == "shape_mismatch"
+
+
+async def look_at_wide_targets(service: Service) -> str:
+    """A few rows, whose targets alone take long to look at."""
+    await service.create("m", CONFIG)
+    targets = np.full((5, 1 << 18), np.nan, np.float32)
+    wide = TrainStep(batch=replace(step(0).batch, targets=targets), loss=parse_loss("procrustes"))
+    with pytest.raises(Unacceptable) as refusal:
+        await service.steps.look("m", wide)
+    return refusal.value.pointer
+
+
+def test_all_arrays_of_a_step_say_whether_it_is_large(tmp_path: Path) -> None:
+    assert live_once(tmp_path, look_at_wide_targets) == "/targets/0/0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from app.api.app import create_app
 from app.api.asgi import App
 from app.api.edge import Edge
 from app.api.gate import Gate
-from app.engine import Engine, choose_device
+from app.config import Component, ModelConfig
+from app.engine import Engine, FitOutcome, choose_device
 from app.errors import StartupError, Unacceptable
 from app.exchange import ImportedLayer
 from app.names import check_model_name
@@ -22,7 +24,7 @@ from app.settings import Settings
 from app.storage.lock import lock
 from app.storage.repository import Repository
 from app.telemetry import Metrics
-from app.types import Embedder
+from app.types import Batch, Embedder
 from app.upstream import Upstream
 
 log = logging.getLogger("slimvec.main")
@@ -62,19 +64,31 @@ def build(settings: Settings) -> Assembly:
 def import_layer(settings: Settings, path: Path, name: str) -> ImportedLayer:
     """Write a trained layer into the repository; for the command line, without serving."""
     with ExitStack() as resources:
-        return _build_service(settings, resources).models.import_file(path, name)
+        return _build_service(settings, resources).first_versions.import_file(path, name)
+
+
+def fit_model(
+    settings: Settings,
+    name: str,
+    config: ModelConfig,
+    batches: Iterable[Batch],
+    method: Component,
+) -> FitOutcome:
+    """Write a model made from data into the repository; for the command line, without serving."""
+    with ExitStack() as resources:
+        return _build_service(settings, resources).first_versions.fit(name, config, batches, method)
 
 
 def examine_model(settings: Settings, name: str) -> Recovered:
     """How far a model can be had; changes nothing."""
     with ExitStack() as resources:
-        return _build_service(settings, resources).models.examine(name)
+        return _build_service(settings, resources).repairs.examine(name)
 
 
 def repair_model(settings: Settings, name: str) -> Recovered:
     """Let a damaged model go on from its last good state."""
     with ExitStack() as resources:
-        return _build_service(settings, resources).models.repair(name)
+        return _build_service(settings, resources).repairs.repair(name)
 
 
 def _embedder(settings: Settings, metrics: Metrics) -> Embedder | None:
@@ -121,6 +135,6 @@ def _import_state_dict(service: Service, settings: Settings, path: Path) -> Sett
             f"the model would be called after the file {path.name!r}: {error.detail}; "
             "rename it, or use: slimvec import FILE --name NAME",
         ) from None
-    layer = service.models.import_file(path, name)
+    layer = service.first_versions.import_file(path, name)
     log.info("imported: %s", layer.summary, extra={"model": name})
     return settings.model_copy(update={"default_model": name})

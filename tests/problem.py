@@ -11,7 +11,8 @@ import orjson
 from app.api.errors import KINDS
 
 FIELDS = {"type", "title", "status", "detail", "instance", "code", "error"}
-MAX_BYTES = 1024
+# The longest names all layers, in `detail`, `error` and `errors`.
+MAX_BYTES = 2048
 MAX_FAULTS = 10
 
 # What would tell a stranger how the server is built. `numpy.save` is a tool of the client's.

@@ -71,9 +71,9 @@ def serving(models_dir: Path, **settings: Any) -> Iterator[RunningServer]:
 
 
 def declare(input_size: int, n_components: int, **fields: Any) -> Config:
-    """The config of a model with one layer; `layer` adds arguments of the layer."""
+    """The config of a plain model with one layer; `layer` adds arguments of the layer."""
     layer = {"type": "QRReduction", "n_components": n_components, **fields.pop("layer", {})}
-    return {"input_size": input_size, "layers": [layer], **fields}
+    return {"input_size": input_size, "layers": [layer], "recipe": "plain", **fields}
 
 
 def create(server: RunningServer, name: str, document: Config) -> None:

@@ -28,6 +28,7 @@ from app.api.openai.routes import openai_routes
 from app.api.openai.schemas import READ_RAW as OPENAI_READ_RAW
 from app.api.routes.controls import READ_RAW, control_routes
 from app.api.routes.docs import docs_routes
+from app.api.routes.fit import FitRecord, FitRequest, fit_routes
 from app.api.routes.health import health_routes
 from app.api.routes.hot import hot_routes
 from app.api.routes.models import model_routes
@@ -38,6 +39,8 @@ from app.api.routes.versions import version_routes
 from app.api.schemas import (
     HEADERS,
     Acknowledgement,
+    DerivativeRequest,
+    EvaluateRequest,
     Problem,
     RecordRefusal,
     ReduceRequest,
@@ -59,10 +62,14 @@ _DESCRIPTION = (
 _READ_RAW = (
     ReduceRequest,
     TrainStepRequest,
+    EvaluateRequest,
+    DerivativeRequest,
     StreamRecord,
     Acknowledgement,
     RecordRefusal,
     *READ_RAW,
+    FitRequest,
+    FitRecord,
     *INFERENCE_READ_RAW,
     *OPENAI_READ_RAW,
     *UPSTREAM_READ_RAW,
@@ -95,6 +102,7 @@ def create_framework(edge: Edge) -> FastAPI:
         model_routes(edge),
         version_routes(edge),
         control_routes(edge),
+        fit_routes(edge),
         upstream_routes(edge),
         openai_routes(edge),
         *inference_routes(edge),

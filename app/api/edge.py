@@ -19,12 +19,14 @@ from app.errors import Malformed, Unacceptable
 from app.service import Service, make_key
 from app.settings import Settings
 from app.telemetry import Metrics
-from app.types import FloatArray, Key, Stamp, TrainStep
+from app.types import FloatArray, Key, Reduced, Stamp, TrainStep
 
 # What takes about a millisecond: a hop to another thread is worth it for more.
 _INLINE_JSON_BYTES = 1 << 20
 _INLINE_BINARY_BYTES = 4 << 20
 _INLINE_HASHED_BYTES = 1 << 20
+_INLINE_TEXT_NUMBERS = 1 << 15
+_INLINE_BINARY_NUMBERS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,11 @@ def is_long_to_decode(body: Buffer, *, is_json: bool) -> bool:
     return len(body) > (_INLINE_JSON_BYTES if is_json else _INLINE_BINARY_BYTES)
 
 
+def is_long_to_encode(reduced: Reduced, *, is_text: bool) -> bool:
+    """Whether encoding takes so long that it is done beside the event loop."""
+    return reduced.array.size > (_INLINE_TEXT_NUMBERS if is_text else _INLINE_BINARY_NUMBERS)
+
+
 def sender_of(scope: Scope) -> str:
     """The id of the API key that a request came with; empty where nobody needs one."""
     sender: str = scope.get("sender", "")
@@ -99,7 +106,7 @@ async def key_of(edge: Edge, scope: Scope, text: str, step: TrainStep) -> Key:
         Malformed: `bad_idempotency_key`.
     """
     make = partial(make_key, text, sender_of(scope), step)
-    is_long = step.batch.hidden_states.nbytes > _INLINE_HASHED_BYTES
+    is_long = step.batch.nbytes > _INLINE_HASHED_BYTES
     return await edge.service.aside(make) if is_long else make()
 
 

@@ -45,16 +45,65 @@ TRAIN_EXAMPLES: Json = {
             "loss": "mse",
         },
     ),
+    "pairs": _example(
+        "two rows with what belongs to each, for a model with input_size 4",
+        {
+            "hidden_states": [[0.1, -0.2, 0.3, 0.4], [0.4, 0.3, -0.2, 0.1]],
+            "positives": [[0.1, -0.1, 0.3, 0.3], [0.5, 0.3, -0.1, 0.1]],
+            "loss": {"type": "contrastive", "scale": 20},
+        },
+    ),
+    "labels": _example(
+        "two rows of two classes, for a model with input_size 4 and n_components of at least 2",
+        {
+            "hidden_states": [[0.1, -0.2, 0.3, 0.4], [0.4, 0.3, -0.2, 0.1]],
+            "labels": [0, 1],
+            "loss": "cross_entropy",
+        },
+    ),
+}
+EVALUATE_EXAMPLES: Json = {
+    "base64": _example(
+        "twelve rows of 384 numbers with what belongs to each, as base64",
+        {
+            "hidden_states": _wave(12, 384),
+            "positives": _wave(12, 384),
+            "loss": ["distil", {"type": "contrastive", "scale": 20}],
+        },
+    ),
+    "lists": _example(
+        "nested lists, for a model with input_size 4",
+        {"hidden_states": [[0.1, -0.2, 0.3, 0.4], [0.4, 0.3, -0.2, 0.1]], "version": "live"},
+    ),
+}
+JVP_EXAMPLES: Json = {
+    "base64": _example(
+        "one row of 384 numbers and its tangent, as base64",
+        {"hidden_states": _wave(1, 384), "tangents": _wave(1, 384)},
+    ),
+    "lists": _example(
+        "nested lists, for a model with input_size 4",
+        {"hidden_states": [[0.1, -0.2, 0.3, 0.4]], "tangents": [[1.0, 0.0, 0.0, 0.0]]},
+    ),
 }
 FIT_EXAMPLES: Json = {
     "base64": _example(
-        "weights without data, for a model with input_size 384; "
-        "`pca` starts from data, and needs at least n_components rows",
-        {"hidden_states": _wave(1, 384), "method": "orthogonal"},
+        "four rows of 384 numbers, as base64; many more are advised",
+        {"hidden_states": _wave(4, 384), "method": "pca"},
     ),
     "lists": _example(
-        "nested lists, for a model with input_size 4 and n_components 2",
-        {"hidden_states": [[0.1, -0.2, 0.3, 0.4], [0.4, 0.3, -0.2, 0.1]], "method": "pca"},
+        "nested lists, for a model with input_size 4, n_components 2 and a bias",
+        {
+            "hidden_states": [[0.1, -0.2, 0.3, 0.4], [0.4, 0.3, -0.2, 0.1], [0.0, 0.5, 0.1, 0.2]],
+            "method": {"type": "pca", "center": True},
+        },
+    ),
+}
+FIT_STREAM_EXAMPLES: Json = {
+    "lists": _example(
+        "two records for a model with input_size 4",
+        '{"hidden_states": [[0.1, -0.2, 0.3, 0.4], [0.4, 0.3, -0.2, 0.1]]}\n'
+        '{"hidden_states": [[0.0, 0.5, 0.1, 0.2]]}\n',
     ),
 }
 # Text, not an object: each record has a line of its own.

@@ -12,13 +12,19 @@ from app.api.edge import Edge, RawRoute
 from app.api.inference.routes import find_infer
 from app.api.openai.embeddings import Embeddings
 from app.api.openai.routes import PATHS as EMBEDDINGS
+from app.api.routes.look import evaluate, jvp
 from app.api.routes.reduce import reduce
 from app.api.routes.train import train_step
 from app.api.streams.http import train_stream
 from app.api.streams.websocket import train_websocket
 from app.errors import NotFound
 
-VERBS: dict[str, RawRoute] = {"reduce": reduce, "train-step": train_step}
+VERBS: dict[str, RawRoute] = {
+    "reduce": reduce,
+    "train-step": train_step,
+    "evaluate": evaluate,
+    "jvp": jvp,
+}
 _STREAM = "train-stream"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
@@ -18,6 +19,10 @@ def measurements(service: Service) -> Iterator[Metric]:
     yield _journal_bytes(service)
     yield _commit_seconds(service)
     yield _refused_steps(service)
+    yield _live_version(service)
+    yield from _gates(service)
+    yield from _qualities(service)
+    yield _drift(service)
 
 
 def _loaded(service: Service) -> Metric:
@@ -67,6 +72,55 @@ def _refused_steps(service: Service) -> Metric:
     for model, reason, number in service.steps_refused:
         counter.add_metric((model, reason), number)
     return counter
+
+
+def _live_version(service: Service) -> Metric:
+    gauge = _gauge("live_version", "What live means: model_version, or less while the gate is shut")
+    for live in service.live_models():
+        gauge.add_metric((live.name,), live.published.live.stamp.version)
+    return gauge
+
+
+def _gates(service: Service) -> Iterator[Metric]:
+    is_open = _gauge("gate_open", "1 where live may follow the newest version, 0 where it waits")
+    figures = GaugeMetricFamily(
+        "slimvec_gate_figure",
+        "nn10 and mrr on held-out vectors, of the version judged last and of the one before it",
+        labels=("model", "figure", "of"),
+    )
+    for live in service.live_models():
+        if (gate := live.gate) is None:
+            continue
+        is_open.add_metric((live.name,), gate.is_open)
+        for name, figure in (("nn10", gate.nn10), ("mrr", gate.mrr)):
+            if figure is not None:
+                figures.add_metric((live.name, name, "judged"), figure.judged)
+            if figure is not None and figure.passed is not None:
+                figures.add_metric((live.name, name, "passed"), figure.passed)
+    yield from (is_open, figures)
+
+
+def _qualities(service: Service) -> Iterator[Metric]:
+    figures = GaugeMetricFamily(
+        "slimvec_quality",
+        "What the version of the figure `version` keeps of the vectors that the model remembers",
+        labels=("model", "figure"),
+    )
+    for live in service.live_models():
+        if live.quality is None:
+            continue
+        for name, value in asdict(live.quality).items():
+            if name != "at" and value is not None:
+                figures.add_metric((live.name, name), value)
+    yield figures
+
+
+def _drift(service: Service) -> Metric:
+    gauge = _gauge("drift", "Share of the usual energy that the map misses of the newest vectors")
+    for live in service.live_models():
+        if live.drift is not None:
+            gauge.add_metric((live.name,), live.drift)
+    return gauge
 
 
 def _gauge(name: str, text: str) -> GaugeMetricFamily:

@@ -8,10 +8,11 @@ from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from app.api.routes.look import LookParameters
 from app.api.routes.reduce import ReduceParameters
 from app.config import Component
 from app.names import MODEL_NAME
-from app.types import Json, ModelSummary
+from app.types import Json, ModelSummary, Update
 
 # The pattern is for readers of the document: `check_model_name` refuses, with a code of its own.
 ModelName = Annotated[
@@ -33,18 +34,39 @@ class Base64Array(BaseModel):
     data: str = Field(json_schema_extra={"format": "byte"})
 
 
+class Base64Numbers(BaseModel):
+    """An array of whole numbers as base64 of its little-endian, row-major bytes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    shape: list[Annotated[int, Field(ge=0)]] = Field(max_length=8)
+    dtype: Literal["float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool"]
+    data: str = Field(json_schema_extra={"format": "byte"})
+
+
 Array = Nested | Base64Array
+WholeNumbers = Nested | Base64Numbers
 Absent = SkipJsonSchema[None]  # a field may be left out; null is refused
 
 
-def _without_default(schema: Json) -> None:
+def without_default(schema: Json) -> None:
+    """Leave the default out of a field that may be left out, and may not be null."""
     del schema["default"]
+
+
+MASK = Field(
+    None,
+    description="shape (…, length): 1 or true for a token that counts, 0 or false for another one; "
+    "for models with layers that use it",
+    json_schema_extra=without_default,
+)
 
 
 class ReduceRequest(ReduceParameters):
     """The JSON body of `POST /reduce`."""
 
     hidden_states: Array = Field(description="shape (…, input_size)")
+    mask: WholeNumbers | Absent = MASK
 
 
 class ReduceAnswer(BaseModel):
@@ -69,22 +91,48 @@ class ReduceAnswer(BaseModel):
     digest: str = Field(pattern="^[0-9a-f]{16}$")
 
 
-class TrainStepRequest(BaseModel):
-    """The JSON body of `POST /train-step`."""
+class BatchRequest(BaseModel):
+    """The arrays of a batch, and what is meant with them."""
 
     model_config = ConfigDict(extra="forbid")
 
     hidden_states: Array = Field(description="shape (…, input_size)")
     targets: Array | Absent = Field(
         None,
-        description="shape (…, n_components), if the loss asks",
-        json_schema_extra=_without_default,
+        description="shape (…, n_components), if the loss asks; of any width for some",
+        json_schema_extra=without_default,
+    )
+    positives: Array | Absent = Field(
+        None,
+        description="like hidden_states: what belongs to each row, if the loss asks",
+        json_schema_extra=without_default,
+    )
+    negatives: Array | Absent = Field(
+        None,
+        description="like hidden_states: what does not belong to each row, if the loss asks",
+        json_schema_extra=without_default,
+    )
+    labels: WholeNumbers | Absent = Field(
+        None,
+        description="shape (…), a whole number for each row, if the loss asks",
+        json_schema_extra=without_default,
     )
     sample_weights: Array | Absent = Field(
-        None, description="shape (…), one weight for each row", json_schema_extra=_without_default
+        None, description="shape (…), one weight for each row", json_schema_extra=without_default
     )
+    mask: WholeNumbers | Absent = MASK
+    branch: Annotated[str, Field(max_length=64)] | Absent = Field(
+        None,
+        description="which of the branches that the model's layers declare; the first if none",
+        json_schema_extra=without_default,
+    )
+
+
+class TrainStepRequest(BatchRequest):
+    """The JSON body of `POST /train-step`."""
+
     loss: str | Component | Absent = Field(
-        None, description="instead of the config's loss", json_schema_extra=_without_default
+        None, description="instead of the config's loss", json_schema_extra=without_default
     )
 
 
@@ -94,8 +142,42 @@ class StreamRecord(TrainStepRequest):
     key: str | Absent = Field(
         None,
         description="under which the record is applied once, however often it is sent",
-        json_schema_extra=_without_default,
+        json_schema_extra=without_default,
     )
+
+
+class EvaluateRequest(LookParameters, BatchRequest):
+    """The JSON body of `POST /evaluate`."""
+
+    tangents: Array | Absent = Field(
+        None,
+        description="like hidden_states: along which the sensitivity is taken; random ones if none",
+        json_schema_extra=without_default,
+    )
+    loss: str | Component | list[str | Component] | Absent = Field(
+        None,
+        description="instead of the config's loss; several as a list",
+        json_schema_extra=without_default,
+    )
+
+
+class DerivativeRequest(LookParameters):
+    """The JSON body of `POST /jvp`."""
+
+    hidden_states: Array = Field(description="shape (…, input_size)")
+    tangents: Array = Field(description="like hidden_states: which way each row moves")
+    mask: WholeNumbers | Absent = MASK
+
+
+class DerivativeAnswer(BaseModel):
+    """The JSON answer of `POST /jvp`; the same stamps stand in the headers."""
+
+    reduced: Nested = Field(description="shape (…, n_components), float32")
+    derivative: Nested = Field(description="of the same shape: how `reduced` changes")
+    shape: list[int]
+    model: str
+    version: int
+    digest: str = Field(pattern="^[0-9a-f]{16}$")
 
 
 class Acknowledgement(BaseModel):
@@ -104,10 +186,16 @@ class Acknowledgement(BaseModel):
     ack: int = Field(description="records count from 1")
     version: int | None
     step: int | None
+    update: Update | None
     loss: float | None
     grad_norm: float | None
     learning_rate: float | list[float] | None
     rows: int | None
+    serving: int | Absent = Field(
+        None,
+        description="what `live` stays at while the gate holds that version back",
+        json_schema_extra=without_default,
+    )
     records_per_s: float
 
 
@@ -185,17 +273,28 @@ class Problem(BaseModel):
     code: str = Field(description="one machine word")
     error: str = Field(description="the same text as detail")
     errors: Annotated[list[FieldFault], Field(max_length=10)] | Absent = Field(
-        None, description="where, if there is a place", json_schema_extra=_without_default
+        None, description="where, if there is a place", json_schema_extra=without_default
     )
     reason: str | Absent = Field(
         None,
         description="of `step_rejected`: which guard refused, in one word",
-        json_schema_extra=_without_default,
+        json_schema_extra=without_default,
     )
 
 
 def _header(description: str, **schema: Any) -> Json:
     return {"description": description, "schema": schema}
+
+
+def query_parameter(name: str, description: str, schema: Json | None = None) -> Json:
+    """A query parameter that may be left out: text, unless its schema says otherwise."""
+    return {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": description,
+        "schema": schema or {"type": "string"},
+    }
 
 
 IF_MATCH: Json = {

@@ -46,6 +46,10 @@ SCOPES: Mapping[tuple[str, str], Needs] = {
     ("POST", "/models/{model}/train-stream"): TRAIN,
     (WEBSOCKET, "/train-stream"): TRAIN,
     (WEBSOCKET, "/models/{model}/train-stream"): TRAIN,
+    ("POST", "/evaluate"): READ,
+    ("POST", "/models/{model}/evaluate"): READ,
+    ("POST", "/jvp"): READ,
+    ("POST", "/models/{model}/jvp"): READ,
     ("POST", "/fit"): ADMIN,
     ("POST", "/models/{model}/fit"): ADMIN,
     ("GET", "/models"): READ,
@@ -112,7 +116,9 @@ SCOPES: Mapping[tuple[str, str], Needs] = {
     ("GET", "/docs/swagger-ui.css"): OPEN,
     ("GET", "/openapi.json"): OPEN,
 }
-OF_DEFAULT_MODEL = frozenset({"/reduce", "/train-step", "/train-stream", "/fit"})
+OF_DEFAULT_MODEL = frozenset(
+    {"/reduce", "/train-step", "/train-stream", "/evaluate", "/jvp", "/fit"}
+)
 
 
 class ScopeTable:

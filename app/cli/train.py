@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from app.client import Acknowledgement, Item, Refused
 
 _FILE = click.Path(path_type=Path)
+_BESIDE = ("targets", "positives", "negatives", "labels", "sample_weights")
 
 
 @click.command()
@@ -28,6 +29,10 @@ _FILE = click.Path(path_type=Path)
 @click.option("--model", help="the model's name; without it, the server's default model")
 @api_key_option
 @click.option("--targets", type=_FILE, help="an .npy file with a target for each row")
+@click.option("--positives", type=_FILE, help="what belongs to each row, in the same form")
+@click.option("--negatives", type=_FILE, help="what does not belong to each row, in the same form")
+@click.option("--labels", type=_FILE, help="a whole number for each row")
+@click.option("--sample-weights", type=_FILE, help="a weight for each row")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--epochs", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--loss", help="the name of a loss, instead of the config's")
@@ -47,7 +52,7 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     help="how long to wait for a server that went away",
 )
-def train(path: Path, url: str, model: str | None, targets: Path | None, **options: Any) -> None:
+def train(path: Path, url: str, model: str | None, **options: Any) -> None:
     """Train a model on the rows of FILE.npy, shape (rows, input_size).
 
     Every batch is applied exactly once, also when the server restarts in between.
@@ -55,8 +60,12 @@ def train(path: Path, url: str, model: str | None, targets: Path | None, **optio
     from app.cli.training_file import TrainingFile
 
     with errors_as_exit_codes():
+        given = {name: options.pop(name) for name in _BESIDE}
         file = TrainingFile(
-            path, targets, batch_size=options["batch_size"], epochs=options["epochs"]
+            path,
+            {name: other for name, other in given.items() if other is not None},
+            batch_size=options["batch_size"],
+            epochs=options["epochs"],
         )
         api_key = read_api_key(options.pop("api_key_file"))
         _greet(url, model, api_key)

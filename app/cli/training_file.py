@@ -1,29 +1,24 @@
-"""Rows to train on, from `.npy` files that are mapped, not read: memory stays flat."""
+"""Rows to train on, from files of arrays; `.npy` ones are mapped, so that memory stays flat."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from tokenize import TokenError
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from app.cli.array_file import open_rows
 from app.errors import Unacceptable
 from app.types import Batch
 
-_NUMBERS = "fiu"  # numpy's kinds: floats, integers
-# What numpy raises about a header that is none, and about a file shorter than its header says.
-_UNREADABLE = (ValueError, SyntaxError, TokenError)
+# What has one number for each row.
+_NUMBERS = frozenset({"labels", "sample_weights"})
 
 
 class TrainingFile:
-    """Batches of one file's rows, with the rows of a second file as targets.
+    """Batches of one file's rows, with the rows of other files beside them.
 
     Args:
-        path: `.npy`, shape (rows, input_size).
-        targets: `.npy` with as many rows.
+        path: shape (rows, input_size); see `open_rows`.
+        beside: the other fields of a batch, each from a file with as many rows.
         batch_size: rows of each record but an epoch's last.
         epochs: how often the file is gone through.
 
@@ -32,62 +27,48 @@ class TrainingFile:
     """
 
     def __init__(
-        self, path: Path, targets: Path | None = None, *, batch_size: int, epochs: int = 1
+        self,
+        path: Path,
+        beside: Mapping[str, Path] | None = None,
+        *,
+        batch_size: int,
+        epochs: int = 1,
     ) -> None:
-        self._hidden_states = _open(path)
-        self._targets = None if targets is None else _open(targets)
-        if self._targets is not None and len(self._targets) != len(self._hidden_states):
-            raise Unacceptable(
-                "target_shape_mismatch",
-                f"expected as many rows of targets as of hidden_states, got {len(self._targets)} "
-                f"and {len(self._hidden_states)}",
-            )
+        self._arrays = {"hidden_states": open_rows(path)}
+        for name, other in (beside or {}).items():
+            self._arrays[name] = open_rows(other, name, dimensions=1 if name in _NUMBERS else 2)
+        self._num_rows = len(self._arrays["hidden_states"])
+        for name, array in self._arrays.items():
+            if len(array) != self._num_rows:
+                raise Unacceptable(
+                    "shape_mismatch",
+                    f"expected as many rows of {name} as of hidden_states, got {len(array)} and "
+                    f"{self._num_rows}",
+                )
         self._batch_size = batch_size
         self._epochs = epochs
-        self._records_an_epoch = -(-len(self._hidden_states) // batch_size)
-        self.num_rows = epochs * len(self._hidden_states)
+        self._records_an_epoch = -(-self._num_rows // batch_size)
+        self.num_rows = epochs * self._num_rows
+
+    @property
+    def width(self) -> int:
+        """The last dimension of the rows."""
+        width: int = self._arrays["hidden_states"].shape[-1]
+        return width
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches in the order of the rows, epoch after epoch."""
         for _ in range(self._epochs):
             for record in range(1, self._records_an_epoch + 1):
                 rows = self.rows_of(record)
-                yield Batch(
-                    hidden_states=self._hidden_states[rows],
-                    targets=None if self._targets is None else self._targets[rows],
-                )
+                yield Batch(**{name: array[rows] for name, array in self._arrays.items()})
 
     def rows_of(self, record: int) -> slice:
         """Where in the file the rows of a record stand."""
         begin = (record - 1) % self._records_an_epoch * self._batch_size
-        return slice(begin, min(begin + self._batch_size, len(self._hidden_states)))
+        return slice(begin, min(begin + self._batch_size, self._num_rows))
 
     def rows_until(self, record: int) -> int:
         """How many rows the records up to this one hold."""
         epochs, rest = divmod(record, self._records_an_epoch)
-        num_rows = len(self._hidden_states)
-        return epochs * num_rows + min(rest * self._batch_size, num_rows)
-
-
-def _open(path: Path) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-    except OSError as error:
-        raise Unacceptable(
-            "malformed_npy", f"expected a file to read at {path}: {error.strerror}"
-        ) from None
-    except _UNREADABLE:
-        raise _unusable(path, "something else or a part of one") from None
-    if array.dtype.kind not in _NUMBERS:
-        raise _unusable(path, "values of another kind")
-    if array.ndim < 2 or not array.size:
-        raise _unusable(path, f"the shape {array.shape}")
-    return array
-
-
-def _unusable(path: Path, found: str) -> Unacceptable:
-    return Unacceptable(
-        "malformed_npy",
-        f"expected {path} to be an .npy file of numbers with shape (rows, width), as numpy.save "
-        f"writes it, got {found}",
-    )
+        return epochs * self._num_rows + min(rest * self._batch_size, self._num_rows)

@@ -53,6 +53,13 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Upload:
+    """Send a request whose body is the user's batches, a frame each; read the whole `Answer`."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
 class Open:
     """Send a request; a refusal is read whole, the body of a 200 is left to `ReadLine`."""
 
@@ -90,7 +97,7 @@ class Done(Generic[T]):
     value: T
 
 
-WireAction: TypeAlias = Send | Open | ReadLine | TakeBatch | Pause
+WireAction: TypeAlias = Send | Upload | Open | ReadLine | TakeBatch | Pause
 Action: TypeAlias = WireAction | Emit
 Flow: TypeAlias = Generator[Action, Any, T]
 

@@ -14,27 +14,23 @@ from app.client.refusals import not_understood
 from app.codecs import pack, unpack
 from app.codecs.dtypes import FLOAT64, to_float32
 from app.errors import SlimvecError, Unacceptable
-from app.types import Batch, Reduced, Stamp
+from app.types import WHOLE_FIELDS, Batch, Derivative, FloatArray, Reduced, Stamp
 
 SAFETENSORS = "application/x-safetensors"
 
 BatchLike: TypeAlias = Batch | ArrayLike
+Single: TypeAlias = Batch | NDArray[Any]  # what is one batch, and not several
 Fields: TypeAlias = Mapping[str, ArrayLike | None]
 
 _LENGTH = struct.Struct("<I")
 _NUMBERS = "fiub"  # numpy's kinds: floats, integers, booleans
+_WHOLE = "iub"
 _AS_THEY_ARE = (np.dtype(np.float16), np.dtype(np.float32))
 
 
 def fields_of(batch: BatchLike) -> Fields:
     """The arrays of a batch by name; an array alone is its hidden_states."""
-    if not isinstance(batch, Batch):
-        return {"hidden_states": batch}
-    return {
-        "hidden_states": batch.hidden_states,
-        "targets": batch.targets,
-        "sample_weights": batch.sample_weights,
-    }
+    return dict(batch.arrays()) if isinstance(batch, Batch) else {"hidden_states": batch}
 
 
 def pack_fields(fields: Fields, metadata: Mapping[str, str] | None = None) -> bytes:
@@ -47,9 +43,9 @@ def pack_fields(fields: Fields, metadata: Mapping[str, str] | None = None) -> by
     return pack(arrays, metadata or {})
 
 
-def pack_frame(batch: BatchLike, key: str) -> bytes:
-    """A batch as one record of a training stream."""
-    body = pack_fields(fields_of(batch), {"key": key})
+def pack_frame(batch: BatchLike, key: str | None = None) -> bytes:
+    """A batch as one record of a stream."""
+    body = pack_fields(fields_of(batch), None if key is None else {"key": key})
     return _LENGTH.pack(len(body)) + body
 
 
@@ -59,12 +55,28 @@ def read_reduced(answer: Answer) -> Reduced:
     Raises:
         NotUnderstood: they are not there.
     """
+    (reduced,), stamp = _stamped(answer, "reduced")
+    return Reduced(reduced, stamp)
+
+
+def read_derivative(answer: Answer) -> Derivative:
+    """The reduced vectors and their derivatives, with their stamp.
+
+    Raises:
+        NotUnderstood: they are not there.
+    """
+    (reduced, derivative), stamp = _stamped(answer, "reduced", "derivative")
+    return Derivative(reduced, derivative, stamp)
+
+
+def _stamped(answer: Answer, *names: str) -> tuple[list[FloatArray], Stamp]:
     try:
         arrays, metadata = unpack(answer.body)
         stamp = Stamp(metadata["model"], int(metadata["version"]), metadata["digest"])
-        return Reduced(arrays["reduced"].astype(np.float32), stamp)
+        return [arrays[name].astype(np.float32) for name in names], stamp
     except (SlimvecError, KeyError, ValueError):
-        raise not_understood("another body than stamped reduced vectors") from None
+        wanted = " and ".join(names)
+        raise not_understood(f"another body than stamped arrays {wanted}") from None
 
 
 def _floats(values: ArrayLike, name: str) -> NDArray[Any]:
@@ -75,6 +87,8 @@ def _floats(values: ArrayLike, name: str) -> NDArray[Any]:
         array = np.asarray(None)
     if array.dtype in _AS_THEY_ARE:
         return array
+    if name in WHOLE_FIELDS and array.dtype.kind in _WHOLE:
+        return array.astype(np.int64)  # the server refuses those that it could not hold
     if array.dtype.kind not in _NUMBERS:
         raise Unacceptable(
             "wrong_type",

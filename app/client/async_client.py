@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
+import numpy as np
 from numpy.typing import ArrayLike
 
 from app.client.acknowledgements import Item
 from app.client.actions import Done, Emit, Flow, advance
+from app.client.arrays import Single
 from app.client.retries import Retries
 from app.client.stream import Window
 from app.client.trouble import check_url
-from app.client.verbs import OnError, Verbs
+from app.client.verbs import Method, OnError, Verbs
 from app.client.wire import AnyBatches, AsyncWire, headers_with
 from app.config import ModelConfig
 from app.types import (
+    Batch,
     ControlAnswer,
+    Derivative,
+    EvaluationAnswer,
+    FitAnswer,
     ModelDescription,
     ModelSummary,
     Reduced,
@@ -80,6 +86,8 @@ class AsyncClient:
         require_version: int | None = None,
         normalize: bool = False,
         dimensions: int | None = None,
+        mask: ArrayLike | None = None,
+        branch: str | None = None,
     ) -> Reduced:
         """Make vectors smaller; the answer is stamped with the weights that did it."""
         return await self._run(
@@ -89,6 +97,8 @@ class AsyncClient:
                 require_version=require_version,
                 normalize=normalize,
                 dimensions=dimensions,
+                mask=mask,
+                branch=branch,
             )
         )
 
@@ -97,8 +107,13 @@ class AsyncClient:
         hidden_states: ArrayLike,
         *,
         targets: ArrayLike | None = None,
+        positives: ArrayLike | None = None,
+        negatives: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
         sample_weights: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
         loss: str | None = None,
+        branch: str | None = None,
         if_version: int | None = None,
         key: str | None = None,
     ) -> StepAnswer:
@@ -106,11 +121,58 @@ class AsyncClient:
         fields = {
             "hidden_states": hidden_states,
             "targets": targets,
+            "positives": positives,
+            "negatives": negatives,
+            "labels": labels,
             "sample_weights": sample_weights,
+            "mask": mask,
         }
         return await self._run(
-            self._verbs.train_step(fields, loss=loss, if_version=if_version, key=key)
+            self._verbs.train_step(fields, loss=loss, branch=branch, if_version=if_version, key=key)
         )
+
+    async def evaluate(
+        self,
+        hidden_states: ArrayLike,
+        *,
+        targets: ArrayLike | None = None,
+        positives: ArrayLike | None = None,
+        negatives: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        sample_weights: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        tangents: ArrayLike | None = None,
+        loss: str | Sequence[str] | None = None,
+        branch: str | None = None,
+        version: Serving | None = None,
+    ) -> EvaluationAnswer:
+        """Losses and quality metrics of a version; see `Client.evaluate`."""
+        fields = {
+            "hidden_states": hidden_states,
+            "targets": targets,
+            "positives": positives,
+            "negatives": negatives,
+            "labels": labels,
+            "sample_weights": sample_weights,
+            "mask": mask,
+            "tangents": tangents,
+        }
+        return await self._run(
+            self._verbs.evaluate(fields, loss=loss, branch=branch, version=version)
+        )
+
+    async def jvp(
+        self,
+        hidden_states: ArrayLike,
+        tangents: ArrayLike,
+        *,
+        mask: ArrayLike | None = None,
+        branch: str | None = None,
+        version: Serving | None = None,
+    ) -> Derivative:
+        """Reduced vectors and their derivatives; see `Client.jvp`."""
+        fields = {"hidden_states": hidden_states, "tangents": tangents, "mask": mask}
+        return await self._run(self._verbs.jvp(fields, branch=branch, version=version))
 
     async def train_stream(
         self,
@@ -135,6 +197,27 @@ class AsyncClient:
                         step = advance(flow)
                     else:
                         step = advance(flow, await wire.perform(step))
+
+    async def fit(
+        self,
+        batches: Single | AnyBatches,
+        *,
+        method: Method = "pca",
+        if_version: int | None = None,
+    ) -> FitAnswer:
+        """Start anew from data, read once at bounded memory; the weights come in closed form.
+
+        Sent once: a broken connection is told (`Interrupted`), and nothing was changed unless the
+        answer came; with `if_version` you can send it again yourself.
+
+        Args:
+            batches: one batch, or one after another (an asynchronous iterator may give them):
+                arrays of hidden_states, or `Batch`es with positives.
+            method: the name of a fit method, or `{"type": …}` with its arguments.
+            if_version: `PreconditionFailed` unless the model is at this version.
+        """
+        given = (batches,) if isinstance(batches, Batch | np.ndarray) else batches
+        return await self._run(self._verbs.fit(method=method, if_version=if_version), given)
 
     async def models(self) -> tuple[ModelSummary, ...]:
         """Every model of the server, with its newest version."""
@@ -180,9 +263,9 @@ class AsyncClient:
         """Delete the model and everything it learned."""
         await self._run(self._verbs.delete())
 
-    async def _run(self, flow: Flow[T]) -> T:
+    async def _run(self, flow: Flow[T], batches: AnyBatches = ()) -> T:
         with closing(flow):
-            async with AsyncWire(self._http) as wire:
+            async with AsyncWire(self._http, batches) as wire:
                 step = advance(flow)
                 while not isinstance(step, Done):
                     assert not isinstance(step, Emit), "only streams emit"

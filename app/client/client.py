@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
+import numpy as np
 from numpy.typing import ArrayLike
 
 from app.client.acknowledgements import Item
 from app.client.actions import Done, Emit, Flow, advance
-from app.client.arrays import BatchLike
+from app.client.arrays import BatchLike, Single
 from app.client.retries import Retries
 from app.client.stream import Window
 from app.client.trouble import check_url
-from app.client.verbs import OnError, Verbs
+from app.client.verbs import Method, OnError, Verbs
 from app.client.wire import Wire, headers_with
 from app.config import ModelConfig
 from app.types import (
+    Batch,
     ControlAnswer,
+    Derivative,
+    EvaluationAnswer,
+    FitAnswer,
     ModelDescription,
     ModelSummary,
     Reduced,
@@ -91,6 +96,8 @@ class Client:
         require_version: int | None = None,
         normalize: bool = False,
         dimensions: int | None = None,
+        mask: ArrayLike | None = None,
+        branch: str | None = None,
     ) -> Reduced:
         """Make vectors smaller; the answer is stamped with the weights that did it.
 
@@ -100,6 +107,8 @@ class Client:
             require_version: `PreconditionFailed` unless this version answers.
             normalize: divide each reduced row by its L2 norm.
             dimensions: keep the first components (nested models only); before normalize.
+            mask: shape (…, length), 1 for each token that counts, for layers that look at it.
+            branch: which of the branches that the layers declare; the first by default.
 
         Returns:
             `array` of shape (…, n_components), float32, and its `stamp`.
@@ -111,6 +120,8 @@ class Client:
                 require_version=require_version,
                 normalize=normalize,
                 dimensions=dimensions,
+                mask=mask,
+                branch=branch,
             )
         )
 
@@ -119,8 +130,13 @@ class Client:
         hidden_states: ArrayLike,
         *,
         targets: ArrayLike | None = None,
+        positives: ArrayLike | None = None,
+        negatives: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
         sample_weights: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
         loss: str | None = None,
+        branch: str | None = None,
         if_version: int | None = None,
         key: str | None = None,
     ) -> StepAnswer:
@@ -129,17 +145,94 @@ class Client:
         Args:
             hidden_states: shape (…, input_size).
             targets: as the loss asks, shape (…, n_components).
+            positives: like hidden_states, one for each row; as the loss asks, and so are the next.
+            negatives: like hidden_states.
+            labels: shape (…), a whole number for each row.
             sample_weights: shape (…), one weight for each row.
+            mask: shape (…, length), 1 for each token that counts, for layers that look at it.
             loss: the name of a loss, instead of the config's.
+            branch: which of the branches that the layers declare; the first by default.
             if_version: `PreconditionFailed` unless the model is at this version.
             key: the Idempotency-Key; without one, a new one for this call.
         """
         fields = {
             "hidden_states": hidden_states,
             "targets": targets,
+            "positives": positives,
+            "negatives": negatives,
+            "labels": labels,
             "sample_weights": sample_weights,
+            "mask": mask,
         }
-        return self._run(self._verbs.train_step(fields, loss=loss, if_version=if_version, key=key))
+        return self._run(
+            self._verbs.train_step(fields, loss=loss, branch=branch, if_version=if_version, key=key)
+        )
+
+    def evaluate(
+        self,
+        hidden_states: ArrayLike,
+        *,
+        targets: ArrayLike | None = None,
+        positives: ArrayLike | None = None,
+        negatives: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        sample_weights: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        tangents: ArrayLike | None = None,
+        loss: str | Sequence[str] | None = None,
+        branch: str | None = None,
+        version: Serving | None = None,
+    ) -> EvaluationAnswer:
+        """Losses and quality metrics of a version on a batch; nothing changes.
+
+        Args:
+            hidden_states: shape (…, input_size).
+            targets: as the loss asks, and so are the next ones; see `train_step`.
+            positives: also the corpus of `mrr`, `r1`, `r10` and `nn10`.
+            negatives: like hidden_states.
+            labels: shape (…), a whole number for each row.
+            sample_weights: shape (…), one weight for each row.
+            mask: shape (…, length), 1 for each token that counts, for layers that look at it.
+            tangents: along which the sensitivity is taken; random ones by default.
+            loss: names of losses; the config's by default, where the batch has what it needs.
+            branch: which of the branches that the layers declare; the first by default.
+            version: a retained version, or "live" for the newest one.
+        """
+        fields = {
+            "hidden_states": hidden_states,
+            "targets": targets,
+            "positives": positives,
+            "negatives": negatives,
+            "labels": labels,
+            "sample_weights": sample_weights,
+            "mask": mask,
+            "tangents": tangents,
+        }
+        return self._run(self._verbs.evaluate(fields, loss=loss, branch=branch, version=version))
+
+    def jvp(
+        self,
+        hidden_states: ArrayLike,
+        tangents: ArrayLike,
+        *,
+        mask: ArrayLike | None = None,
+        branch: str | None = None,
+        version: Serving | None = None,
+    ) -> Derivative:
+        """Reduced vectors, and how they change as each row moves along its tangent.
+
+        Args:
+            hidden_states: shape (…, input_size).
+            tangents: of the same shape.
+            mask: shape (…, length), 1 for each token that counts, for layers that look at it.
+            branch: which of the branches that the layers declare; the first by default.
+            version: a retained version, or "live" for the newest one.
+
+        Returns:
+            `reduced` and `derivative` of shape (…, n_components), float32, and their `stamp`.
+        """
+        fields = {"hidden_states": hidden_states, "tangents": tangents, "mask": mask}
+        return self._run(self._verbs.jvp(fields, branch=branch, version=version))
 
     def train_stream(
         self,
@@ -173,6 +266,27 @@ class Client:
                     step = advance(flow)
                 else:
                     step = advance(flow, wire.perform(step))
+
+    def fit(
+        self,
+        batches: Single | Iterable[BatchLike],
+        *,
+        method: Method = "pca",
+        if_version: int | None = None,
+    ) -> FitAnswer:
+        """Start anew from data, read once at bounded memory; the weights come in closed form.
+
+        Sent once: a broken connection is told (`Interrupted`), and nothing was changed unless the
+        answer came; with `if_version` you can send it again yourself.
+
+        Args:
+            batches: one batch, or one after another: arrays of hidden_states, or `Batch`es with
+                positives.
+            method: the name of a fit method, or `{"type": …}` with its arguments.
+            if_version: `PreconditionFailed` unless the model is at this version.
+        """
+        given = (batches,) if isinstance(batches, Batch | np.ndarray) else batches
+        return self._run(self._verbs.fit(method=method, if_version=if_version), given)
 
     def models(self) -> tuple[ModelSummary, ...]:
         """Every model of the server, with its newest version."""
@@ -218,8 +332,8 @@ class Client:
         """Delete the model and everything it learned."""
         self._run(self._verbs.delete())
 
-    def _run(self, flow: Flow[T]) -> T:
-        with closing(flow), Wire(self._http) as wire:
+    def _run(self, flow: Flow[T], batches: Iterable[BatchLike] = ()) -> T:
+        with closing(flow), Wire(self._http, batches) as wire:
             step = advance(flow)
             while not isinstance(step, Done):
                 assert not isinstance(step, Emit), "only streams emit"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias, TypeVar
 from uuid import uuid4
@@ -11,15 +11,18 @@ import orjson
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from app.client.actions import Flow, Request
-from app.client.arrays import SAFETENSORS, Fields, pack_fields, read_reduced
-from app.client.refusals import not_understood
+from app.client.actions import Answer, Flow, Request, Upload
+from app.client.arrays import SAFETENSORS, Fields, pack_fields, read_derivative, read_reduced
+from app.client.refusals import accepted, not_understood
 from app.client.retries import Retries, send
 from app.client.stream import Stream, Window
 from app.config import ModelConfig
 from app.names import check_model_name
 from app.types import (
     ControlAnswer,
+    Derivative,
+    EvaluationAnswer,
+    FitAnswer,
     ModelDescription,
     ModelSummary,
     Reduced,
@@ -31,6 +34,7 @@ from app.types import (
 
 T = TypeVar("T")
 OnError: TypeAlias = Literal["stop", "skip"]
+Method: TypeAlias = str | Mapping[str, Any]
 
 _JSON = "application/json"
 _FRAMES = "application/x-slimvec-frames"
@@ -68,6 +72,8 @@ class Verbs:
         require_version: int | None,
         normalize: bool,
         dimensions: int | None,
+        mask: ArrayLike | None,
+        branch: str | None,
     ) -> Flow[Reduced]:
         """Make vectors smaller."""
         query = _query(
@@ -75,25 +81,32 @@ class Verbs:
             require_version=require_version,
             normalize="true" if normalize else None,
             dimensions=dimensions,
+            branch=branch,
         )
         request = Request(
             "POST",
             self._hot("/reduce"),
             query=query,
             headers={"content-type": SAFETENSORS, "accept": SAFETENSORS},
-            body=(pack_fields({"hidden_states": hidden_states}),),
+            body=(pack_fields({"hidden_states": hidden_states, "mask": mask}),),
             is_repeatable=True,
         )
         return read_reduced((yield from send(request, self._retries)))
 
     def train_step(
-        self, batch: Fields, *, loss: str | None, if_version: int | None, key: str | None
+        self,
+        batch: Fields,
+        *,
+        loss: str | None,
+        branch: str | None,
+        if_version: int | None,
+        key: str | None,
     ) -> Flow[StepAnswer]:
         """Update the weights once, under one key for all tries."""
         request = Request(
             "POST",
             self._hot("/train-step"),
-            query=_query(loss=loss),
+            query=_query(loss=loss, branch=branch),
             headers={
                 "content-type": SAFETENSORS,
                 "idempotency-key": key or str(uuid4()),
@@ -103,6 +116,40 @@ class Verbs:
             is_repeatable=True,
         )
         return (yield from self._ask(request, StepAnswer))
+
+    def evaluate(
+        self,
+        batch: Fields,
+        *,
+        loss: str | Sequence[str] | None,
+        branch: str | None,
+        version: Serving | None,
+    ) -> Flow[EvaluationAnswer]:
+        """Losses and quality of a version."""
+        names = loss if loss is None or isinstance(loss, str) else ",".join(loss)
+        request = Request(
+            "POST",
+            self._hot("/evaluate"),
+            query=_query(loss=names, branch=branch, version=version),
+            headers={"content-type": SAFETENSORS},
+            body=(pack_fields(batch),),
+            is_repeatable=True,
+        )
+        return (yield from self._ask(request, EvaluationAnswer))
+
+    def jvp(
+        self, fields: Fields, *, branch: str | None, version: Serving | None
+    ) -> Flow[Derivative]:
+        """Reduced vectors and their derivatives."""
+        request = Request(
+            "POST",
+            self._hot("/jvp"),
+            query=_query(branch=branch, version=version),
+            headers={"content-type": SAFETENSORS, "accept": SAFETENSORS},
+            body=(pack_fields(fields),),
+            is_repeatable=True,
+        )
+        return read_derivative((yield from send(request, self._retries)))
 
     def train_stream(
         self, *, loss: str | None, on_error: OnError, key: str | None, window: Window
@@ -123,6 +170,18 @@ class Verbs:
             retries=self._retries,
         )
         yield from stream.run()
+
+    def fit(self, *, method: Method, if_version: int | None) -> Flow[FitAnswer]:
+        """Make the weights from the batches that the driver hands in; sent once."""
+        name = method if isinstance(method, str) else orjson.dumps(dict(method)).decode()
+        request = Request(
+            "POST",
+            self._hot("/fit"),
+            query=_query(method=name),
+            headers={"content-type": _FRAMES, **_condition(if_version)},
+        )
+        answer: Answer = yield Upload(request)
+        return _read(accepted(answer), FitAnswer)
 
     def models(self) -> Flow[tuple[ModelSummary, ...]]:
         """Every model of the server."""
@@ -189,11 +248,14 @@ class Verbs:
 
     def _ask(self, request: Request, kind: type[T]) -> Flow[T]:
         """Send a request until it is accepted; its JSON answer as the type that it has."""
-        answer = yield from send(request, self._retries)
-        try:
-            return TypeAdapter(kind).validate_json(answer.body)
-        except ValidationError:
-            raise not_understood("a document of another form") from None
+        return _read((yield from send(request, self._retries)), kind)
+
+
+def _read(answer: Answer, kind: type[T]) -> T:
+    try:
+        return TypeAdapter(kind).validate_json(answer.body)
+    except ValidationError:
+        raise not_understood("a document of another form") from None
 
 
 def _with_json(

@@ -17,9 +17,10 @@ from app.client.actions import (
     Request,
     Send,
     TakeBatch,
+    Upload,
     WireAction,
 )
-from app.client.arrays import BatchLike
+from app.client.arrays import BatchLike, pack_frame
 from app.client.trouble import trouble
 
 # Of what httpcore is handed it copies the rest after every write: whole bodies cost their square.
@@ -50,24 +51,28 @@ class Wire:
                 return next(self._batches, None)
             case Pause(seconds):
                 time.sleep(seconds)
-            case Send() | Open() | ReadLine():
+            case Send() | Upload() | Open() | ReadLine():
                 try:
                     return self._exchange(action)
                 except httpx.RequestError as error:
                     return trouble(error)
         return None
 
-    def _exchange(self, action: Send | Open | ReadLine) -> Answer | str | None:
+    def _exchange(self, action: Send | Upload | Open | ReadLine) -> Answer | str | None:
         match action:
             case Send(request):
                 return _whole(self._http.send(self._built(request)))
+            case Upload(request):
+                frames = (pack_frame(batch) for batch in self._batches)
+                chunks = (chunk for frame in frames for chunk in _chunks((frame,)))
+                return _whole(self._http.request(**_arguments(request), content=chunks))
             case Open(request):
                 return self._open(self._built(request))
             case ReadLine():
                 return next(self._lines, None)
 
     def _built(self, request: Request) -> httpx.Request:
-        return self._http.build_request(**_arguments(request), content=_chunks(request.body))
+        return self._http.build_request(**_sized(request), content=_chunks(request.body))
 
     def _open(self, request: httpx.Request) -> Answer:
         self._close()
@@ -102,30 +107,41 @@ class AsyncWire:
         """The outcome of an action; trouble with the network is one."""
         match action:
             case TakeBatch():
-                if isinstance(self._batches, AsyncIterator):
-                    return await anext(self._batches, None)
-                return next(self._batches, None)
+                return await self._take()
             case Pause(seconds):
                 await asyncio.sleep(seconds)
-            case Send() | Open() | ReadLine():
+            case Send() | Upload() | Open() | ReadLine():
                 try:
                     return await self._exchange(action)
                 except httpx.RequestError as error:
                     return trouble(error)
         return None
 
-    async def _exchange(self, action: Send | Open | ReadLine) -> Answer | str | None:
+    async def _exchange(self, action: Send | Upload | Open | ReadLine) -> Answer | str | None:
         match action:
             case Send(request):
                 return _whole(await self._http.send(self._built(request)))
+            case Upload(request):
+                chunks = self._frames()
+                return _whole(await self._http.request(**_arguments(request), content=chunks))
             case Open(request):
                 return await self._open(self._built(request))
             case ReadLine():
                 assert self._lines is not None, "a line is read of an opened answer"
                 return await anext(self._lines, None)
 
+    async def _frames(self) -> AsyncIterator[bytes]:
+        while (batch := await self._take()) is not None:
+            for chunk in _chunks((pack_frame(batch),)):
+                yield chunk
+
+    async def _take(self) -> BatchLike | None:
+        if isinstance(self._batches, AsyncIterator):
+            return await anext(self._batches, None)
+        return next(self._batches, None)
+
     def _built(self, request: Request) -> httpx.Request:
-        return self._http.build_request(**_arguments(request), content=_async_chunks(request.body))
+        return self._http.build_request(**_sized(request), content=_async_chunks(request.body))
 
     async def _open(self, request: httpx.Request) -> Answer:
         await self._close()
@@ -148,13 +164,18 @@ def headers_with(headers: Mapping[str, str] | None, api_key: str | None) -> dict
 
 
 def _arguments(request: Request) -> dict[str, Any]:
-    length = sum(map(len, request.body))
     return {
         "method": request.method,
         "url": request.path,
         "params": dict(request.query),
-        "headers": {**request.headers, "content-length": str(length)},
+        "headers": dict(request.headers),
     }
+
+
+def _sized(request: Request) -> dict[str, Any]:
+    arguments = _arguments(request)
+    length = sum(map(len, request.body))
+    return {**arguments, "headers": {**arguments["headers"], "content-length": str(length)}}
 
 
 def _chunks(body: tuple[bytes, ...]) -> Iterator[bytes]:

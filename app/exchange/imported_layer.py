@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +93,28 @@ def from_tensors(named: NamedArrays) -> ImportedLayer:
     return ImportedLayer(key=key, Q_reduced=matrix, bias=bias)
 
 
+def for_model(named: NamedArrays, names: Collection[str]) -> NamedArrays:
+    """The tensors to put in the place of a model's present ones, by the names of those.
+
+    Args:
+        named: from a file or an upload.
+        names: of the model's serving tensors. One reduction layer is found under every name that
+            `from_tensors` knows; the layers of a stack have their own.
+
+    Raises:
+        ArtifactInvalid: as `from_tensors` says; names and shapes of a stack are not looked at.
+    """
+    if "Q_reduced" in names:
+        return from_tensors(named).tensors
+    check_folded(named)
+    return {
+        name: array
+        if array.dtype.kind in "iu"  # counts of running statistics
+        else _narrowed(array, what="layer's tensor")
+        for name, array in named.items()
+    }
+
+
 def check_folded(names: Iterable[str]) -> None:
     """Refuses the state_dict of a parametrized layer: it holds no matrix to multiply with.
 
@@ -118,6 +140,10 @@ def _float32(array: NDArray[np.generic], *, ndim: int, what: str) -> FloatArray:
         raise incompatible(
             f"expected a {what}, each from 1 to {MAX_WIDTH}, got shape {array.shape}"
         )
+    return _narrowed(array, what=what)
+
+
+def _narrowed(array: NDArray[np.generic], *, what: str) -> FloatArray:
     if array.dtype.type not in _FLOATS:
         raise incompatible(f"expected a {what} of float16, bfloat16, float32 or float64")
     with np.errstate(over="ignore"):  # what overflows is refused in the next line

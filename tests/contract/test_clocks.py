@@ -8,12 +8,14 @@ from pathlib import Path
 APP = Path(__file__).parents[2] / "app"
 
 # Seconds that only grow; all else in these two modules is, or may be, the clock on the wall.
-_CLOCKS, _STEADY = {"time", "datetime"}, {"monotonic", "perf_counter", "sleep"}
-# When a row, a checkpoint and an API key were made, and a model was last asked: told to clients.
+_CLOCKS, _STEADY = {"time", "datetime"}, {"monotonic", "perf_counter", "sleep", "thread_time"}
+# When a row, a checkpoint and an API key were made, a model was last asked, its quality taken: told
+# to clients.
 _SHOWN = {
     "access/keys_file.py",
     "api/inference/statistics.py",
     "api/openai/models.py",
+    "service/quality_watch.py",
     "service/rows.py",
     "service/version_files.py",
 }

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save
 
 from tests.conftest import MODELS, ModelFactory, ServerFactory
-from tests.contract.wire import SAFETENSORS, reduced_of, some_rows, weights
+from tests.contract.wire import SAFETENSORS, reduced_of, some_rows
 from tests.problem import assert_canonical
 from tests.server import RunningServer, create, declare, raw_request, serving
 
@@ -194,56 +194,6 @@ def test_a_learning_rate_survives_a_restart(start_server: ServerFactory, tmp_pat
         create(first, "small", MODELS["small"])
         first.http.patch("/models/small", json={"lr": 0.125}).raise_for_status()
     assert _state(start_server(tmp_path), "/models/small")["learning_rate"] == 0.125
-
-
-@pytest.mark.parametrize("path", ["/models/small", ""])
-def test_a_fit_makes_the_leading_directions_a_new_version(
-    start_server: ServerFactory, path: str
-) -> None:
-    server = start_server()
-    create(server, "small", MODELS["small"])
-    server.http.post("/train-step", json=_BATCH).raise_for_status()
-    answer = server.http.post(f"{path}/fit", json=_BATCH).json()
-    server.http.post("/models/small/versions").raise_for_status()
-    matrix = weights(server, "small", 3)
-    _, _, directions = np.linalg.svd(_ROWS.astype(np.float64))
-    assert (answer["kind"], answer["version"], answer["step"]) == ("fit", 3, 0)
-    # Up to their signs; float32 of a float64 eigenvector.
-    np.testing.assert_allclose(np.abs(matrix @ directions[:3].T), np.eye(3), atol=1e-5)
-
-
-def test_a_fit_takes_both_forms_of_a_batch(server: RunningServer, new_model: ModelFactory) -> None:
-    in_json, binary = f"/models/{new_model()}", f"/models/{new_model()}"
-    first = server.http.post(f"{in_json}/fit", json={**_BATCH, "method": "pca"}).json()
-    second = server.http.post(
-        f"{binary}/fit?method=pca",
-        content=save({"hidden_states": _ROWS}),
-        headers={"content-type": SAFETENSORS},
-    ).json()
-    assert first["digest"] == second["digest"] != server.http.get("/models/small").json()["digest"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "query", "code", "pointer"),
-    [
-        ({"method": "lucky"}, "", "config_invalid", "/method"),
-        ({"method": 3}, "", "wrong_type", "/method"),
-        ({"method": None}, "", "wrong_type", "/method"),
-        ({"targets": [[1]]}, "", "unknown_field", ""),
-        ({}, "?method=pca", "unknown_field", ""),
-        ({"hidden_states": [[1] * 7]}, "", "shape_mismatch", "/hidden_states"),
-        ({"hidden_states": [[1] * 8] * 2}, "", "config_invalid", "/hidden_states"),
-        ({"hidden_states": []}, "", "empty_batch", "/hidden_states"),
-    ],
-)
-def test_a_fit_that_cannot_be_changes_nothing(
-    server: RunningServer, fields: dict[str, Any], query: str, code: str, pointer: str
-) -> None:
-    before = _state(server, "/models/nested")
-    answer = server.http.post(f"/models/nested/fit{query}", json={**_BATCH, **fields})
-    problem: Any = assert_canonical(answer, 422, code)
-    assert [fault["pointer"] for fault in problem.get("errors", [])] == [pointer] * bool(pointer)
-    assert _state(server, "/models/nested") == before
 
 
 def test_replaced_weights_are_a_new_version_with_a_fresh_optimizer(

@@ -48,6 +48,7 @@ RULES: dict[str, Rule] = {
     "codecs": Rule(_CODECS, _HTTP | _DISK | {"torch"}),
     "layers": Rule(_BELOW_LAYERS | {"layers"}, _HTTP | _DISK | _THREADS | {"numpy"}),
     "training": Rule(_CODECS | {"layers", "training"}, _HTTP | _DISK | _THREADS),
+    "comparison": Rule(_CODECS | {"layers", "training", "comparison"}, _HTTP | _THREADS),
     "engine": Rule(_CODECS | {"layers", "training", "engine"}, _HTTP | _DISK),
     "storage": Rule(_LEAVES | {"storage"}, _HTTP | {"torch", "numpy"}),
     "exchange": Rule(_CODECS | {"layers", "exchange"}, _HTTP),
@@ -56,7 +57,7 @@ RULES: dict[str, Rule] = {
     "upstream": Rule(_CODECS | {"upstream"}, _DISK | frozenset({"torch", "fastapi", "uvicorn"})),
     "client": Rule(_CODECS | {"client"}, _DISK | frozenset({"torch", "fastapi", "uvicorn"})),
     "cli": Rule(
-        _CODECS | {"access", "api", "service", "main", "client", "cli"},
+        _CODECS | {"access", "api", "comparison", "service", "main", "client", "cli"},
         frozenset({"torch", "fastapi"}),
     ),
 }  # fmt: skip
@@ -88,6 +89,8 @@ SEEDED = {
     "upstream/line.py": "from app.service import Service",
     "upstream/upstream.py": "from pathlib import Path",
     "cli/train.py": "from app.engine import Engine",
+    "comparison/plot.py": "from app.service import Service",
+    "comparison/text.py": "from fastapi import Request",
     "access/key_ring.py": "from app.api.gate import Gate",
     "access/keys_file.py": "from starlette.requests import Request",
     "errors.py": "from app.codecs import CODECS",

@@ -17,6 +17,7 @@ from tests.conftest import MODELS, ModelFactory
 from tests.server import RunningServer
 
 HOT = ("/reduce", "/models/{model}/reduce", "/train-step", "/models/{model}/train-step")
+LOOKS = ("/evaluate", "/models/{model}/evaluate", "/jvp", "/models/{model}/jvp")
 STREAMS = ("/train-stream", "/models/{model}/train-stream")
 FITS = ("/fit", "/models/{model}/fit")
 OF_MODEL = tuple(f"/v2/models/{{model}}{which}" for which in ("", "/versions/{version}"))
@@ -29,6 +30,7 @@ _CONTROLLED = frozenset({400, 404, 412, 413, 415, 422, 429, 503, 507})
 # Method and path as the contract's route table has them, with what each answers well and ill.
 ROUTES: dict[tuple[str, str], tuple[str, frozenset[int]]] = {
     **{("post", path): ("200", frozenset({400, 404, 413, 415, 422, 429, 503})) for path in HOT},
+    **{("post", path): ("200", frozenset({400, 404, 413, 415, 422, 429, 503})) for path in LOOKS},
     **{("post", path): ("200", frozenset({400, 404, 415, 422, 503})) for path in STREAMS},
     **{("post", path): ("200", _CONTROLLED) for path in FITS},
     ("put", "/models/{model}/serving"): ("200", _CONTROLLED),
@@ -65,14 +67,16 @@ ROUTES: dict[tuple[str, str], tuple[str, frozenset[int]]] = {
     ("get", "/metrics"): ("200", frozenset()),
 }
 NOT_YET = [
-    ("POST", "/evaluate"), ("POST", "/jvp"), ("POST", "/models/small/evaluate"),
     ("GET", "/models/small/drift"), ("POST", "/models/small/migrate"), ("GET", "/events"),
     ("GET", "/models/small/versions/1/export"),
 ]  # fmt: skip
 
 CONTROLS = ("ServingRequest", "RollbackRequest", "ConfigureRequest", "FitRequest")
-REDUCE_OPTIONS = ("version", "require_version", "normalize", "dimensions", "encoding")
-TRAIN_FIELDS = ("targets", "sample_weights", "loss")
+LOOKED = ("EvaluateRequest", "DerivativeRequest")
+REDUCE_OPTIONS = ("version", "require_version", "normalize", "dimensions", "encoding", "branch")
+TRAIN_FIELDS = (
+    *("targets", "positives", "negatives", "labels", "sample_weights", "mask", "loss", "branch"),
+)
 STAMPS = {"Model-Name", "Model-Version", "Model-Digest"}
 KEYED = {"Idempotency-Replayed", "Idempotency-Window"}  # only where a key was sent
 EVERYWHERE = {"Request-Id", "Server-Timing"}
@@ -149,14 +153,15 @@ def test_every_body_has_its_media_types_and_a_json_schema(document: dict[str, An
     assert all(next(iter(content)) == "application/json" for content in bodies.values())
     json = {"application/json"}
     both = json | {"application/x-safetensors"}
+    streamed = {"application/x-ndjson", "application/x-slimvec-frames"}
     assert {route: set(content) for route, content in bodies.items()} == {
         ("post", "/reduce"): both | {"application/x-npy"},
         ("post", "/models/{model}/reduce"): both | {"application/x-npy"},
         ("post", "/train-step"): both,
         ("post", "/models/{model}/train-step"): both,
         ("put", "/models/{model}"): both,
-        ("post", "/fit"): both,
-        ("post", "/models/{model}/fit"): both,
+        **{("post", path): both for path in LOOKS},
+        **{("post", path): both | streamed for path in FITS},
         ("put", "/models/{model}/serving"): json,
         ("put", "/models/{model}/upstream"): json,
         ("post", "/v1/embeddings"): json,
@@ -187,7 +192,7 @@ def test_every_refusal_is_documented_from_the_table(document: dict[str, Any]) ->
 
 def test_every_field_of_the_bodies_is_described(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    for name in ("ReduceRequest", "TrainStepRequest", "ModelConfig", *CONTROLS):
+    for name in ("ReduceRequest", "TrainStepRequest", *LOOKED, "ModelConfig", *CONTROLS):
         for field, schema in schemas[name]["properties"].items():
             assert schema.get("description"), f"{name}.{field}"
 
@@ -216,6 +221,10 @@ def test_the_examples_work(
         ("post", "rollback", "back"),
         ("patch", "", "lr"),
         ("post", "fit", "lists"),
+        ("post", "evaluate", "lists"),
+        ("post", "jvp", "lists"),
+        ("post", "train-step", "pairs"),
+        ("post", "train-step", "labels"),
     ],
 )
 def test_the_examples_of_the_controls_work(
@@ -239,7 +248,7 @@ def test_the_example_of_an_inference_works(
         assert answer.status_code == 200, answer.text
 
 
-@pytest.mark.parametrize("verb", ["reduce", "train-step", "fit"])
+@pytest.mark.parametrize("verb", ["reduce", "train-step", "evaluate", "jvp", "fit"])
 def test_the_first_example_of_a_verb_fits_the_demo_model(
     document: dict[str, Any], server: RunningServer, new_model: ModelFactory, verb: str
 ) -> None:
@@ -275,6 +284,10 @@ def test_the_page_tells_of_the_websocket(document: dict[str, Any], path: str) ->
     [
         *(("reduce", "ReduceRequest", field) for field in REDUCE_OPTIONS),
         *(("train-step", "TrainStepRequest", field) for field in TRAIN_FIELDS),
+        *(
+            ("evaluate", "EvaluateRequest", field)
+            for field in (*TRAIN_FIELDS, "tangents", "version")
+        ),
     ],
 )
 def test_a_field_is_nullable_exactly_where_the_document_says_so(
@@ -305,7 +318,9 @@ def test_a_query_parameter_is_never_null_or_sent_unasked(document: dict[str, Any
     }
     assert given.keys() == {
         *((path, option) for path in HOT[:2] for option in REDUCE_OPTIONS),
-        *((path, "loss") for path in HOT[2:] + STREAMS),
+        *((path, name) for path in HOT[2:] + STREAMS for name in ("loss", "branch")),
+        *((path, name) for path in LOOKS for name in ("version", "branch")),
+        *((path, "loss") for path in LOOKS[:2]),
         *((path, "on_error") for path in STREAMS),
         *((path, "method") for path in FITS),
     }

@@ -16,10 +16,12 @@ from app import __version__
 from app.cli import main
 
 LAYERS_API = {
-    "INITIALISERS", "LAYERS", "ORTHONORMALITY_TOLERANCE", "PARAMETRIZATIONS", "Draw",
-    "Parametrization", "QRReduction", "assign", "build", "folded", "orthonormality_error", "plain",
-    "product",
-    "retract_",
+    "INITIALISERS", "KINDS", "NO_CONTEXT", "ORTHONORMALITY_TOLERANCE", "PARAMETRIZATIONS",
+    "Context", "Declared", "Initialiser", "Kind", "Parametrization", "Penalised", "QRReduction",
+    "Shape", "assign", "attach", "branches", "build", "declare_all", "declared_once", "drawn",
+    "draws", "fixed", "folded", "forward", "input_shape", "is_fixed", "is_lone_reduction",
+    "num_weights", "orthonormality_error", "output_shape", "penalised", "plain", "product",
+    "read_initialiser", "read_parametrization", "retract_", "warnings",
 }  # fmt: skip
 
 
@@ -37,7 +39,8 @@ def test_help_lists_the_verbs_of_an_operator(command: list[str]) -> None:
     result = run([*command, "--help"], capture_output=True, text=True, check=True)
     listed = result.stdout.partition("Commands:")[2].split("\n")
     verbs = [line.split()[0] for line in listed if line.strip()]
-    assert verbs == ["import", "journal", "keys", "repair", "serve", "train", "verify"]
+    wanted = "compare fit import journal keys repair serve train verify"
+    assert verbs == wanted.split()
 
 
 def test_the_version_is_the_packages() -> None:

@@ -180,7 +180,7 @@ def test_a_condition_that_does_not_hold_changes_nothing(
         ({"loss": {}}, "config_invalid", "/loss"),
         ({"loss": 5}, "config_invalid", "/loss"),
         ({"loss": None}, "config_invalid", "/loss"),
-        ({"labels": [1]}, "unknown_field", ""),
+        ({"tokens": [1]}, "unknown_field", ""),
         ({"lr": 0.1}, "unknown_field", ""),
         ({"version": 1}, "unknown_field", ""),
     ],

@@ -22,7 +22,8 @@ from tests.stream import FRAMES, NDJSON, StreamClient, frame, json_record, with_
 
 _ROWS = some_rows(6, 8)
 _ACK = {
-    "ack", "version", "step", "loss", "grad_norm", "learning_rate", "rows", "records_per_s",
+    "ack", "version", "step", "update", "loss", "grad_norm", "learning_rate", "rows",
+    "records_per_s",
 }  # fmt: skip
 _GOOD = json_record(hidden_states=_ROWS)
 _REFUSED_BY_THE_EDGE = b'{"hidden_states": [[1]]}\n'

@@ -50,7 +50,7 @@ def _preload() -> None:
 
     torch.set_num_threads(1)
     layers = [{"type": "QRReduction", "n_components": 2}]
-    Trainer(ModelConfig.model_validate({"input_size": 4, "layers": layers}))
+    Trainer(ModelConfig.model_validate({"input_size": 4, "layers": layers, "recipe": "plain"}))
     gc.freeze()
 
 

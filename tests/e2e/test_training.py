@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,35 @@ def test_the_moments_survive_a_restart(
         assert server.stop() == 0
     trained = load_file(models_dir / STUDENT / "21" / "model.safetensors")["Q_reduced"]
     np.testing.assert_array_equal(trained, plain_loop(first, todo))
+
+
+def test_rates_schedule_and_waiting_gradients_survive_a_kill(
+    models_dir: Path, stream: FloatArray
+) -> None:
+    config = {
+        "input_size": 384,
+        "layers": [{"type": "QRReduction", "n_components": 8, "bias": True}],
+        "loss": "reconstruction",
+        "optimizer": {"type": "SGD", "lr": 0.5, "groups": [{"match": "bias$", "lr": 0.25}]},
+        "scheduler": [{"type": "StepLR", "step_size": 2, "gamma": 0.5}],
+        "accumulate": 2,
+    }
+    student = ("--default-model", STUDENT)
+    with ServerProcess(models_dir, *student) as server:
+        server.client.put(f"/models/{STUDENT}", json=config).raise_for_status()
+        answers = [train(server.client, hidden_states=stream[:64]) for _ in range(5)]
+        changed = server.client.patch(f"/models/{STUDENT}", json={"lr": [0.125, 0.0625]}).json()
+        stood = state(server.client, STUDENT)
+        assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+    with ServerProcess(models_dir, *student) as server:
+        assert state(server.client, STUDENT) == stood
+        last = train(server.client, hidden_states=stream[:64])
+    updates = [answer["update"] for answer in [*answers, last]]
+    assert updates == ["accumulated", "gradient"] * 3
+    assert answers[4]["learning_rate"] == [0.125, 0.25]
+    # Two of the optimizer's steps halved the rates: of 0.125 the schedule has made 0.0625.
+    assert changed["learning_rate"] == last["learning_rate"] == [0.0625, 0.03125]
+    assert (last["version"], last["step"]) == (7, 3)
 
 
 def test_the_demo_keeps_learning_from_a_stream_without_labels(

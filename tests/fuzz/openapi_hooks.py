@@ -19,6 +19,7 @@ from tests.stream import FRAMES, NDJSON, json_record, with_length
 
 _WIDTHS = {name: document["input_size"] for name, document in MODELS.items()}
 _DTYPES = ("float32", "float16", "float64")
+_BESIDE = (*("targets", "positives", "negatives", "labels", "sample_weights", "mask", "tangents"),)
 _FIT_FOR_JSON = 3  # of four bodies, so many are given rows that a model can use
 
 Rows = NDArray[np.floating[Any]]
@@ -44,6 +45,8 @@ def _tensors(draw: st.DrawFn) -> bytes:
                 {"hidden_states": rows},
                 {"hidden_states": rows, "targets": _rows(len(rows), 3)},
                 {"hidden_states": rows, "sample_weights": np.ones(len(rows), np.float32)},
+                {"hidden_states": rows, "positives": -rows, "labels": np.arange(len(rows))},
+                {"hidden_states": rows, "tangents": -rows},
                 {"Q_reduced": np.eye(3, 8, dtype=np.float32)},
                 {"weight": _rows(3, 8), "bias": np.ones(3, np.float32)},
             )
@@ -106,9 +109,10 @@ def _mend_rows(case: Case[Any], body: dict[str, Any]) -> None:
     if len(text) % 4 >= _FIT_FOR_JSON:
         return
     rows = _in_json(_rows(len(text) % 5 + 1, _width(case)), text)
-    unfit = ("targets", "sample_weights", "loss", "method") if len(text) % 3 else ()
+    unfit = (*_BESIDE, "loss", "method") if len(text) % 3 else ()
     rest = {name: value for name, value in body.items() if name not in unfit}
-    case.body = {**rest, "hidden_states": rows}
+    tangents = {"tangents": rows} if case.path.endswith("/jvp") else {}
+    case.body = {**rest, **tangents, "hidden_states": rows}
 
 
 @schemathesis.hook

@@ -26,6 +26,7 @@ CONFIG = parse_config(
         "input_size": 384,
         "layers": [{"type": "QRReduction", "n_components": 96, "bias": True}],
         "optimizer": {"type": "Adam", "lr": 1e-3},
+        "recipe": "plain",
     }
 )
 
@@ -42,7 +43,7 @@ async def learn_and_reduce(root: Path, device: str) -> tuple[FloatArray, FloatAr
     await service.create("m", CONFIG)
     before = (await service.reduce("m", rows(0))).array
     steps = [TrainStep(batch=Batch(hidden_states=rows(seed))) for seed in range(1, 21)]
-    losses = [(await service.train_step("m", step)).answer.loss for step in steps]
+    losses = [(await service.train_step("m", step)).answer.loss or 0.0 for step in steps]
     after = (await service.reduce("m", rows(0))).array
     await service.close()
     return before, after, losses

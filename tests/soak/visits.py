@@ -196,7 +196,8 @@ def _version(version: int) -> bytes:
 
 def _create_and_delete(visitor: Visitor) -> None:
     name = f"own-{visitor.number}"
-    config = {"input_size": 8, "layers": [{"type": "QRReduction", "n_components": 3}]}
+    layers = [{"type": "QRReduction", "n_components": 3}]
+    config = {"input_size": 8, "layers": layers, "recipe": "plain"}
     visitor.ask("PUT", f"/models/{name}", json.dumps(config).encode(), frozenset({201}))
     rows = nested(str(visitor.rows("small", 4).tolist()))
     visitor.ask("POST", f"/models/{name}/train-step", rows, _TRAINED)

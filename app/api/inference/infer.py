@@ -6,7 +6,7 @@ from functools import lru_cache, partial
 
 from app.api.answer import Answer, Headers
 from app.api.asgi import Receive, Scope
-from app.api.edge import Edge, is_long_to_decode, stamp_headers
+from app.api.edge import Edge, is_long_to_decode, is_long_to_encode, stamp_headers
 from app.api.inference.payload import HEADER_LENGTH, choose_encoding, compress, read_payload
 from app.api.inference.statistics import Timing
 from app.api.inference.versions import parse_version
@@ -19,9 +19,7 @@ from app.service import NO_OPTIONS, ReduceOptions, Ticket
 from app.types import Json, Reduced, Stamp
 
 OCTETS = "application/octet-stream"
-_OPTIONS = frozenset({"version", "require_version", "normalize", "dimensions"})
-# What takes about a millisecond: as text, and as bytes.
-_INLINE_NUMBERS, _INLINE_VALUES = 1 << 15, 1 << 20
+_OPTIONS = frozenset({"version", "require_version", "normalize", "dimensions", "branch"})
 _PINNED_PARTS = 7  # of /v2/models/{model}/versions/{version}/infer
 
 
@@ -30,9 +28,9 @@ async def infer(edge: Edge, model: str, scope: Scope, receive: Receive) -> Answe
 
     `Inference-Header-Content-Length` says where the JSON part ends and the binary tensor begins;
     without it all is JSON, and with 0 all is the tensor (rows of FP32). The media type does not
-    matter. `normalize`, `dimensions`, `version` and `require_version` may stand in `parameters`;
-    others mean nothing here. The body may be compressed, and the answer is if Accept-Encoding asks
-    for it.
+    matter. `normalize`, `dimensions`, `branch`, `version` and `require_version` may stand in
+    `parameters`; others mean nothing here. The body may be compressed, and the answer is if
+    Accept-Encoding asks for it.
     """
     live = edge.service.live(model)
     body, header_length = await read_payload(scope, receive, edge.settings)
@@ -93,8 +91,8 @@ def _checked(asked: Json) -> ReduceOptions:
 
 async def _answer(edge: Edge, reduced: Reduced, request: InferRequest, scope: Scope) -> Answer:
     encode = partial(edge.inference.codec.encode, reduced, request)
-    is_large = reduced.array.size > (_INLINE_VALUES if request.is_binary else _INLINE_NUMBERS)
-    body, header_length = await edge.service.aside(encode) if is_large else encode()
+    is_long = is_long_to_encode(reduced, is_text=not request.is_binary)
+    body, header_length = await edge.service.aside(encode) if is_long else encode()
     encoding = choose_encoding(scope, is_binary=header_length is not None)
     if encoding is not None:
         body = await compress(body, encoding)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from inspect import getdoc
 from typing import Any
 
@@ -107,8 +107,8 @@ async def _metadata(edge: Edge, model: str, version: str | None) -> ModelMetadat
         name=model,
         versions=[str(number) for number in versions],
         platform=PLATFORM,
-        inputs=[_tensor(INPUT, described.input_size)],
-        outputs=[_tensor(OUTPUT, described.n_components)],
+        inputs=[_tensor(INPUT, described.input_shape)],
+        outputs=[_tensor(OUTPUT, described.output_shape)],
     )
 
 
@@ -132,15 +132,20 @@ async def _config(edge: Edge, model: str, version: str | None) -> ServedConfig:
         platform=PLATFORM,
         backend="slimvec",
         max_batch_size=edge.settings.max_rows,
-        input=[_row(INPUT, described.input_size)],
-        output=[_row(OUTPUT, described.n_components)],
+        input=[_row(INPUT, described.input_shape)],
+        output=[_row(OUTPUT, described.output_shape)],
         version_policy={"all": {}},
     )
 
 
-def _tensor(name: str, width: int) -> TensorMetadata:
-    return TensorMetadata(name=name, datatype=_DATATYPE, shape=[-1, width])
+def _tensor(name: str, row: Sequence[int | None]) -> TensorMetadata:
+    return TensorMetadata(name=name, datatype=_DATATYPE, shape=[-1, *_lengths(row)])
 
 
-def _row(name: str, width: int) -> TensorConfig:
-    return TensorConfig(name=name, data_type=f"TYPE_{_DATATYPE}", dims=[width])
+def _row(name: str, row: Sequence[int | None]) -> TensorConfig:
+    return TensorConfig(name=name, data_type=f"TYPE_{_DATATYPE}", dims=_lengths(row))
+
+
+def _lengths(row: Sequence[int | None]) -> list[int]:
+    """The protocol writes -1 for a length that may be any."""
+    return [-1 if length is None else length for length in row]

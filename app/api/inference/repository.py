@@ -26,7 +26,7 @@ from app.api.inference.schemas import (
 )
 from app.api.negotiation import JSON
 from app.api.schemas import ModelName
-from app.codecs import parse_object
+from app.codecs import CONFIG_DEPTH, parse_object
 from app.codecs.inference_files import SentFiles, read_files
 from app.config import parse_config
 from app.errors import NotFound, Unavailable
@@ -86,7 +86,8 @@ def _add_changes(router: APIRouter, edge: Edge) -> None:
         if sent.config is None:
             await residence.load(model)
         else:
-            await residence.install(model, parse_config(parse_object(sent.config)), sent.tensors)
+            config = parse_config(parse_object(sent.config, max_depth=CONFIG_DEPTH))
+            await residence.install(model, config, sent.tensors)
         return Response()
 
     @router.post(

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.asgi import Answer, Receive, Scope, read_body
 from app.api.bodies import refusal
-from app.api.edge import Edge, stamp_headers
+from app.api.edge import Edge, is_long_to_decode, is_long_to_encode, stamp_headers
 from app.api.negotiation import JSON, choose_media_type
 from app.api.openai.names import Name, find_name, written
 from app.codecs.embeddings import EmbeddingsBody, EmbeddingsCodec
@@ -20,9 +20,6 @@ from app.settings import Settings
 from app.types import FloatArray, Json, Reduced, TextInput, TextRequest
 
 _READS = frozenset({JSON})
-# About a third of a millisecond each; what is larger does not hold up the others.
-_INLINE_BYTES = 256 << 10
-_INLINE_NUMBERS = 16 << 10
 _NO_TOKENS = {"prompt_tokens": 0, "total_tokens": 0}
 
 
@@ -90,15 +87,15 @@ class Embeddings:
         beside |= {"version": reduced.stamp.version, "digest": reduced.stamp.digest}
         encoding = parameters.encoding_format or "float"
         encode = partial(self._codec.encode, reduced.array, beside, encoding=encoding)
-        is_large = reduced.array.size > _INLINE_NUMBERS
-        octets = await edge.service.aside(encode) if is_large else encode()
+        is_long = is_long_to_encode(reduced, is_text=True)
+        octets = await edge.service.aside(encode) if is_long else encode()
         return Answer(octets, stamp_headers(JSON, reduced.stamp))
 
     async def _read(self, edge: Edge, scope: Scope, receive: Receive) -> EmbeddingsBody:
         octets = await read_body(scope, receive, self._max_bytes)
-        if len(octets) <= _INLINE_BYTES:
-            return self._codec.decode(octets)
-        return await edge.service.aside(partial(self._codec.decode, octets))
+        if is_long_to_decode(octets, is_json=True):
+            return await edge.service.aside(partial(self._codec.decode, octets))
+        return self._codec.decode(octets)
 
 
 async def _reduce(
@@ -155,6 +152,13 @@ def _dimensions(edge: Edge, model: str, asked: int | None) -> int | None:
         Unacceptable: another number than this model can give.
     """
     live = edge.service.live(model)
+    if not live.snapshot.is_shared:
+        raise Unacceptable(
+            "vectors_only",
+            f"expected a model that makes vectors of vectors, and model {model!r} does not; send "
+            f"its rows to /models/{model}/reduce",
+            pointer="/model",
+        )
     n_components = live.snapshot.n_components
     if asked is None or asked == n_components:
         return None

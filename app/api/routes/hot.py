@@ -12,30 +12,35 @@ from pydantic import BaseModel
 
 from app.api.edge import Edge, RawRoute
 from app.api.errors import documented
-from app.api.examples import REDUCE_EXAMPLES, TRAIN_EXAMPLES
+from app.api.examples import EVALUATE_EXAMPLES, JVP_EXAMPLES, REDUCE_EXAMPLES, TRAIN_EXAMPLES
 from app.api.negotiation import JSON
-from app.api.routes import reduce, train
+from app.api.routes import look, reduce, train
 from app.api.schemas import (
     IDEMPOTENCY_KEY,
     IF_MATCH,
     OCTETS,
+    DerivativeAnswer,
+    DerivativeRequest,
+    EvaluateRequest,
     ModelName,
     ReduceAnswer,
     ReduceRequest,
     TrainStepRequest,
+    query_parameter,
     refer_to,
 )
-from app.types import Json, StepAnswer
+from app.types import EvaluationAnswer, Json, StepAnswer
 
 _REFUSALS = (400, 404, 406, 412, 413, 415, 422, 429, 500, 503)
 _STAMPS = ("Model-Name", "Model-Version", "Model-Digest")
-_LOSS = {
-    "name": "loss",
-    "in": "query",
-    "required": False,
-    "description": "binary bodies only: the name of a loss, instead of the config's",
-    "schema": {"type": "string"},
-}
+_BRANCH = query_parameter(
+    "branch", "which of the branches that the model's layers declare; the first if none"
+)
+_LOSS = query_parameter("loss", "binary bodies only: the name of a loss, instead of the config's")
+_LOSSES = query_parameter(
+    "loss",
+    "binary bodies only: the names of losses, with commas between them, instead of the config's",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +61,7 @@ class _Verb:
 
 
 def hot_routes(edge: Edge) -> APIRouter:
-    """`/reduce` and `/train-step`, short and under each model."""
+    """`/reduce`, `/train-step`, `/evaluate` and `/jvp`, short and under each model."""
     router = APIRouter(tags=["vectors"])
     for verb in _verbs():
         _add(router, verb, verb.path, _short(edge, verb.route))
@@ -88,9 +93,35 @@ def _verbs() -> list[_Verb]:
             examples=TRAIN_EXAMPLES,
             writes=frozenset({JSON}),
             answer=StepAnswer,
-            parameters=[IF_MATCH, IDEMPOTENCY_KEY, _LOSS],
+            parameters=[IF_MATCH, IDEMPOTENCY_KEY, _LOSS, _BRANCH],
             headers=(*_STAMPS, "Idempotency-Replayed", "Idempotency-Window"),
             refusals=(*_REFUSALS, 409, 507),
+        ),
+        _Verb(
+            path="/evaluate",
+            route=look.evaluate,
+            summary="Losses and quality of one version on a batch",
+            reads=look.READS,
+            request=EvaluateRequest,
+            examples=EVALUATE_EXAMPLES,
+            writes=frozenset({JSON}),
+            answer=EvaluationAnswer,
+            parameters=[*_query(look.LookParameters), _LOSSES],
+            headers=_STAMPS,
+            refusals=tuple(status for status in _REFUSALS if status not in (406, 412)),
+        ),
+        _Verb(
+            path="/jvp",
+            route=look.jvp,
+            summary="Reduced vectors and their derivatives along tangents",
+            reads=look.READS,
+            request=DerivativeRequest,
+            examples=JVP_EXAMPLES,
+            writes=look.READS,
+            answer=DerivativeAnswer,
+            parameters=_query(look.LookParameters),
+            headers=_STAMPS,
+            refusals=tuple(status for status in _REFUSALS if status != 412),
         ),
     ]
 
@@ -124,13 +155,7 @@ def _query(model: type[BaseModel]) -> list[Json]:
     """The options of a binary body, as query parameters."""
     properties = model.model_json_schema()["properties"]
     return [
-        {
-            "name": name,
-            "in": "query",
-            "required": False,
-            "description": f"binary bodies only: {field['description']}",
-            "schema": _in_text(field),
-        }
+        query_parameter(name, f"binary bodies only: {field['description']}", _in_text(field))
         for name, field in properties.items()
     ]
 

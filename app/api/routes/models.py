@@ -20,7 +20,7 @@ from app.api.schemas import (
     ModelList,
     ModelName,
 )
-from app.codecs import REQUEST_LIMITS, parse_object, unpack
+from app.codecs import CONFIG_DEPTH, FILE_LIMITS, REQUEST_LIMITS, parse_object, unpack
 from app.config import parse_config
 from app.types import ControlAnswer, ModelDescription, ModelSummary, StateDescription
 
@@ -102,7 +102,8 @@ def _add_changes(router: APIRouter, edge: Edge) -> None:
         media_type = choose_media_type(request.scope, frozenset({JSON, SAFETENSORS}))
         body = await _read(edge, request)
         if media_type == JSON:
-            return await service.create(model, parse_config(parse_object(body)))
+            config = parse_config(parse_object(body, max_depth=CONFIG_DEPTH))
+            return await service.create(model, config)
         return await service.upload(model, unpack(body, limits=REQUEST_LIMITS)[0])
 
     @router.delete("/{model}", status_code=204)
@@ -115,7 +116,7 @@ def _add_changes(router: APIRouter, edge: Edge) -> None:
 async def _replace(edge: Edge, model: str, request: Request) -> ControlAnswer:
     if_version = condition(request.scope)
     choose_media_type(request.scope, frozenset({SAFETENSORS}))  # a config is never replaced
-    tensors, _ = unpack(await _read(edge, request), limits=REQUEST_LIMITS)
+    tensors, _ = unpack(await _read(edge, request), limits=FILE_LIMITS)  # a stack has many
     return await edge.service.controls.replace(model, tensors, if_version)
 
 

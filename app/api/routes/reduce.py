@@ -18,19 +18,26 @@ from pydantic_core import PydanticCustomError
 
 from app.api.asgi import Answer, Receive, Scope, read_body
 from app.api.bodies import refusal
-from app.api.edge import Edge, decode, hidden_states_of, query_options, stamp_headers
+from app.api.edge import (
+    Edge,
+    decode,
+    hidden_states_of,
+    is_long_to_encode,
+    query_options,
+    stamp_headers,
+)
 from app.api.negotiation import JSON, choose_reader, choose_writer
 from app.codecs import CODECS, BodySchema
 from app.faults import OURS
 from app.service import NO_OPTIONS, ReduceOptions
 
 READS = frozenset(CODECS)
-_ARRAYS = frozenset({"hidden_states"})
-_OPTIONS = frozenset({"version", "require_version", "normalize", "dimensions", "encoding"})
+_WHOLE = frozenset({"mask"})
+_ARRAYS = frozenset({"hidden_states"}) | _WHOLE
+_OPTIONS = frozenset(
+    {"version", "require_version", "normalize", "dimensions", "encoding", "branch"}
+)
 _NO_QUERY: frozenset[str] = frozenset()
-
-# Their text takes about a millisecond.
-_INLINE_NUMBERS = 1 << 15
 
 _FROM_TEXT = {"from_text": True}
 
@@ -74,6 +81,9 @@ class ReduceParameters(BaseModel):
     encoding: Literal["float", "base64"] = Field(
         "float", description="how a JSON answer writes `reduced`"
     )
+    branch: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="which of the branches that the model's layers declare; the first if none"
+    )
 
 
 _DEFAULTS = ReduceParameters()
@@ -99,19 +109,23 @@ async def reduce(edge: Edge, model: str, scope: Scope, receive: Receive) -> Answ
         parameters = parse_options(body.options) if body.options else _DEFAULTS
     hidden_states = hidden_states_of(body)
     reduced = await edge.service.reduce(
-        model, hidden_states, _verb_options(parameters), ticket=scope["ticket"]
+        model,
+        hidden_states,
+        _verb_options(parameters),
+        mask=body.arrays.get("mask"),
+        ticket=scope["ticket"],
     )
     edge.metrics.add_rows(model, "reduce", hidden_states.size // hidden_states.shape[-1])
     headers = stamp_headers(writer.media_type, reduced.stamp)
     encode = partial(writer.encode, reduced, encoding=parameters.encoding)
-    is_large = reduced.array.size > _INLINE_NUMBERS
-    return Answer(await edge.service.aside(encode) if is_large else encode(), headers)
+    is_long = is_long_to_encode(reduced, is_text=writer.media_type == JSON)
+    return Answer(await edge.service.aside(encode) if is_long else encode(), headers)
 
 
 @lru_cache(maxsize=8)
 def reduce_schema(max_rows: int) -> BodySchema:
     """What the body of a reduce may hold."""
-    return BodySchema(arrays=_ARRAYS, options=_OPTIONS, max_rows=max_rows)
+    return BodySchema(arrays=_ARRAYS, options=_OPTIONS, max_rows=max_rows, whole=_WHOLE)
 
 
 def parse_options(options: dict[str, Any]) -> ReduceParameters:

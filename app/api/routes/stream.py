@@ -10,24 +10,28 @@ from app.api.asgi import Receive, Scope, Send
 from app.api.edge import Edge
 from app.api.errors import documented
 from app.api.examples import STREAM_EXAMPLES
-from app.api.schemas import Acknowledgement, ModelName, RecordRefusal, StreamRecord
-from app.api.streams.http import FRAMES, NDJSON, train_stream
+from app.api.schemas import (
+    Acknowledgement,
+    ModelName,
+    RecordRefusal,
+    StreamRecord,
+    query_parameter,
+)
+from app.api.streams.http import train_stream
+from app.api.streams.reading import FRAMES, NDJSON
 from app.types import Json
 
-_ON_ERROR = {
-    "name": "on_error",
-    "in": "query",
-    "required": False,
-    "description": "what a refused record does: stop the stream before it, or be skipped",
-    "schema": {"type": "string", "enum": ["stop", "skip"]},
-}
-_LOSS = {
-    "name": "loss",
-    "in": "query",
-    "required": False,
-    "description": "frames only: the name of a loss, instead of the config's, for every record",
-    "schema": {"type": "string"},
-}
+_ON_ERROR = query_parameter(
+    "on_error",
+    "what a refused record does: stop the stream before it, or be skipped",
+    {"type": "string", "enum": ["stop", "skip"]},
+)
+_LOSS = query_parameter(
+    "loss", "frames only: the name of a loss, instead of the config's, for every record"
+)
+_BRANCH = query_parameter(
+    "branch", "frames only: which of the branches of the model's layers, for every record"
+)
 _BODY = {
     "required": True,
     "description": "records, one after another: a JSON object a line, or frames of a length "
@@ -80,7 +84,7 @@ def stream_routes(edge: Edge) -> APIRouter:
             response_model=None,
             response_class=Response,
             responses={200: _LINES, **refusals},
-            openapi_extra={"requestBody": _BODY, "parameters": [_ON_ERROR, _LOSS]},
+            openapi_extra={"requestBody": _BODY, "parameters": [_ON_ERROR, _LOSS, _BRANCH]},
         )
     return router
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import lru_cache
 
 from app.api.asgi import Answer, Receive, Scope, read_body, single_header
@@ -19,14 +20,14 @@ from app.api.edge import (
 from app.api.negotiation import JSON, choose_reader
 from app.codecs import Body, BodySchema
 from app.config import parse_loss
-from app.errors import Malformed
+from app.errors import Malformed, Unacceptable
 from app.failpoints import reach
 from app.settings import Settings
-from app.types import Batch, Stamp, TrainStep
+from app.types import WHOLE_FIELDS, Batch, Stamp, TrainStep
 
 READS = frozenset({JSON, "application/x-safetensors"})
-_ARRAYS = frozenset({"hidden_states", "targets", "sample_weights"})
-OPTIONS = frozenset({"loss"})
+ARRAYS = frozenset(field.name for field in fields(Batch))
+OPTIONS = frozenset({"loss", "branch"})
 _NO_QUERY: frozenset[str] = frozenset()
 _KEY = b"idempotency-key"
 _ETAG = re.compile(r'"([0-9]{1,18})"')
@@ -68,7 +69,7 @@ async def train_step(edge: Edge, model: str, scope: Scope, receive: Receive) -> 
 @lru_cache(maxsize=8)
 def step_schema(max_rows: int, beside: frozenset[str] = OPTIONS) -> BodySchema:
     """What the body of a step may hold; `beside` names what may stand beside the arrays."""
-    return BodySchema(arrays=_ARRAYS, options=beside, max_rows=max_rows)
+    return BodySchema(arrays=ARRAYS, options=beside, max_rows=max_rows, whole=WHOLE_FIELDS)
 
 
 def step_of(body: Body, query: Mapping[str, str], *, if_version: int | None = None) -> TrainStep:
@@ -83,8 +84,16 @@ def step_of(body: Body, query: Mapping[str, str], *, if_version: int | None = No
     return TrainStep(
         batch=Batch(**body.arrays),
         loss=parse_loss(options["loss"]) if "loss" in options else None,
+        branch=_branch(options["branch"]) if "branch" in options else None,
         if_version=if_version,
     )
+
+
+def _branch(value: object) -> str:
+    """The name of a branch; whether the model has it, the service says."""
+    if not isinstance(value, str):
+        raise Unacceptable("wrong_type", "expected the name of a branch", pointer="/branch")
+    return value
 
 
 def parse_if_match(value: str | None) -> int | None:

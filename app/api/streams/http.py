@@ -6,24 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from app.api.asgi import (
-    ClientGone,
-    Receive,
-    Scope,
-    Send,
-    receive_message,
-    refuse_encoding,
-)
+from app.api.asgi import ClientGone, Receive, Scope, Send, refuse_encoding
 from app.api.edge import Edge
 from app.api.negotiation import choose_media_type
-from app.api.streams.framing import Frames, Framing, Lines
+from app.api.streams.framing import Framing
 from app.api.streams.options import BINARY, TEXT, stream_options
+from app.api.streams.reading import FRAMES, NDJSON, READS, framing_of, read_records
 from app.api.streams.records import JsonReader, RawRecord, RecordReader, SafetensorsReader
 from app.api.streams.stream import Stream
-
-NDJSON = "application/x-ndjson"
-FRAMES = "application/x-slimvec-frames"
-READS = frozenset({NDJSON, FRAMES})
 
 _MAX_UNREAD_REFUSALS = 256
 
@@ -39,13 +29,10 @@ async def train_stream(edge: Edge, model: str, scope: Scope, receive: Receive, s
     refuse_encoding(scope)
     options, query = stream_options(scope, model, BINARY if media_type == FRAMES else TEXT)
     edge.service.live(model)
-    framing: Framing
-    reader: RecordReader
+    reader: RecordReader = JsonReader(edge.settings)
     if media_type == FRAMES:
-        framing = Frames(edge.settings.max_binary_body_bytes)
         reader = SafetensorsReader(edge.settings, query)
-    else:
-        framing, reader = Lines(edge.settings.max_json_body_bytes), JsonReader(edge.settings)
+    framing = framing_of(media_type, edge.settings)
     answers = NdjsonAnswers()
     stream = Stream(edge, scope, options, answers)
     writing = asyncio.create_task(answers.write(send))
@@ -62,21 +49,7 @@ async def train_stream(edge: Edge, model: str, scope: Scope, receive: Receive, s
 async def _records(
     scope: Scope, receive: Receive, framing: Framing, reader: RecordReader, stream: Stream
 ) -> AsyncIterator[RawRecord]:
-    connection = scope.get("connection")  # of our own protocol; another server has none
-    more = True
-    while more:
-        message = await receive_message(receive)
-        if connection is not None:
-            connection.hold()
-        has_ended = False
-        for body in framing.feed(message.get("body", b"")):
-            has_ended = True
-            yield RawRecord(body, reader)
-        await stream.hold(framing.num_bytes)
-        if connection is not None:
-            connection.note_records(has_ended=has_ended, has_begun=framing.num_bytes > 0)
-        more = message.get("more_body", False)
-    for body in framing.end():
+    async for body in read_records(scope, receive, framing, stream.hold):
         yield RawRecord(body, reader)
 
 

@@ -31,7 +31,7 @@ from app.types import StepAnswer, StepResult
 
 OnError: TypeAlias = Literal["stop", "skip"]
 
-_ACK_FIELDS = ("version", "step", "loss", "grad_norm", "learning_rate", "rows")
+_ACK_FIELDS = ("version", "step", "update", "loss", "grad_norm", "learning_rate", "rows")
 
 
 class Answers(Protocol):
@@ -195,7 +195,10 @@ class Stream:
             self._edge.metrics.add_rows(self._options.model, "train", result.answer.rows)
 
     async def _acknowledge(self, number: int) -> None:
-        fields = {name: getattr(self._newest, name, None) for name in _ACK_FIELDS}
+        newest = self._newest
+        fields = {name: getattr(newest, name, None) for name in _ACK_FIELDS}
+        if newest is not None and newest.serving is not None:
+            fields["serving"] = newest.serving
         rate = number / max(monotonic() - self._began_s, 1e-6)
         line = {"ack": number, **fields, "records_per_s": round(rate, 3)}
         await self._answers.acknowledge(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))

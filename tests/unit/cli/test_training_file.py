@@ -29,9 +29,23 @@ def test_every_epoch_goes_through_all_rows_in_their_order(path: Path) -> None:
 
 def test_targets_are_those_of_the_same_rows(path: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "targets.npy", ROWS[:, :1] * 2)
-    for batch in TrainingFile(path, tmp_path / "targets.npy", batch_size=2):
+    for batch in TrainingFile(path, {"targets": tmp_path / "targets.npy"}, batch_size=2):
         assert batch.targets is not None
         np.testing.assert_array_equal(batch.targets, batch.hidden_states[:, :1] * 2)
+
+
+def test_every_field_is_of_the_same_rows(path: Path, tmp_path: Path) -> None:
+    beside: dict[str, Any] = {
+        "positives": ROWS + 1,
+        "negatives": -ROWS,
+        "labels": np.arange(7),
+    }
+    for name, array in beside.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    file = TrainingFile(path, {name: tmp_path / f"{name}.npy" for name in beside}, batch_size=2)
+    arrays = [batch.arrays() for batch in file]
+    for name, array in {"hidden_states": ROWS, **beside}.items():
+        np.testing.assert_array_equal(np.concatenate([batch[name] for batch in arrays]), array)
 
 
 def test_a_file_is_mapped_not_read(path: Path) -> None:
@@ -78,7 +92,7 @@ def test_python_objects_are_never_unpickled(tmp_path: Path) -> None:
 def test_other_targets_than_rows_are_refused(path: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "targets.npy", ROWS[:6])
     with pytest.raises(Unacceptable, match=r"as many rows of targets .* got 6 and 7"):
-        TrainingFile(path, tmp_path / "targets.npy", batch_size=2)
+        TrainingFile(path, {"targets": tmp_path / "targets.npy"}, batch_size=2)
 
 
 @pytest.mark.parametrize("name", ["absent.npy", "."])

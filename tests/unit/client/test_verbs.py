@@ -10,6 +10,7 @@ from uuid import UUID
 import numpy as np
 import orjson
 import pytest
+from safetensors.numpy import load as safetensors_load
 
 from app.api.errors import render
 from app.client import NotUnderstood, Retries
@@ -43,12 +44,12 @@ def first_request(flow: Flow[Any]) -> Request:
 
 
 def reduce(**options: Any) -> Flow[Any]:
-    defaults = {"version": None, "require_version": None, "normalize": False, "dimensions": None}
-    return verbs().reduce(ROWS, **{**defaults, **options})
+    defaults = dict.fromkeys(("version", "require_version", "dimensions", "mask", "branch"))
+    return verbs().reduce(ROWS, **{**defaults, "normalize": False, **options})
 
 
 def train(**options: Any) -> Flow[StepAnswer]:
-    defaults = {"loss": None, "if_version": None, "key": None}
+    defaults = {"loss": None, "branch": None, "if_version": None, "key": None}
     return verbs().train_step({"hidden_states": ROWS, "targets": None}, **{**defaults, **options})
 
 
@@ -94,6 +95,14 @@ def test_a_step_carries_arrays_loss_version_and_a_key() -> None:
     assert request.query == {"loss": "mse"}
     assert request.headers["if-match"] == '"41"'
     assert UUID(request.headers["idempotency-key"]).version == 4
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64])
+def test_labels_are_sent_as_whole_numbers_exactly(kind: type[np.integer[Any]]) -> None:
+    """Rounded on the way, one that the server could not hold would become one that it can."""
+    labels = np.array([0, 2**24 + 1], kind)
+    sent = safetensors_load(pack_fields({"hidden_states": ROWS, "labels": labels}))["labels"]
+    assert (sent.dtype.name, sent.tolist()) == ("int64", [0, 2**24 + 1])
 
 
 def test_each_step_has_a_key_of_its_own() -> None:

@@ -11,7 +11,7 @@ PIP_INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 INTEROP := .venv-interop
 
-.PHONY: help install serve test interop-test crash-test mutation-test fuzz soak audit check format generate bench bench-peers bench-gpu image image-test demo clean
+.PHONY: help install serve test interop-test crash-test mutation-test fuzz soak audit check format generate bench bench-peers bench-gpu image image-test quality demo clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -89,6 +89,9 @@ bench-peers: install ## measure against other servers of models, each in its own
 
 bench-gpu: install ## the same layer on CPU and CUDA
 	$(BIN)/python -m benchmarks.gpu
+
+quality: install ## check the learning targets: make quality DATA=path/to/embeddings (QUALITY=--seeds 1 …)
+	$(BIN)/python -m benchmarks.quality $(DATA) $(QUALITY)
 
 demo: install ## retrain the demo model into build/demo: make demo DATA=path/to/embeddings
 	$(BIN)/python examples/train_demo_model.py $(DATA) --out build/demo

@@ -47,6 +47,7 @@ def model_config() -> dict[str, object]:
         "layers": [{"type": "QRReduction", "n_components": N_COMPONENTS}],
         "loss": {"type": "mse"},
         "optimizer": {"type": "Adam", "lr": LEARNING_RATE, "fused": FUSED},
+        "recipe": "plain",
     }
 
 

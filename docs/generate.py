@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence, Set
-from inspect import getdoc, signature
+from inspect import getdoc
 from pathlib import Path
 from typing import cast
 
 from app.api.codes import CODES, PROCESS_CODES
 from app.api.errors import KINDS
 from app.codecs import CODECS
+from app.config import Arguments
 from app.errors import SlimvecError
-from app.layers import INITIALISERS, LAYERS, PARAMETRIZATIONS
+from app.layers import INITIALISERS, PARAMETRIZATIONS
+from app.layers import KINDS as LAYERS
 from app.settings import ENV_PREFIX, Settings
+from app.training.examined import METRICS
+from app.training.fits import FITS
 from app.training.losses import LOSSES, Loss
 from app.training.optimizers import OPTIMIZERS
+from app.training.schedulers import SCHEDULERS
 
 DOCS = Path(__file__).parent
+_AS_WITHIN = "as those in it"
 
 _NOTE = "<!-- Written by `make generate` from the code; edit the code instead. -->\n"
 
@@ -53,8 +59,11 @@ def _registries() -> str:
         "Layers": LAYERS,
         "Initialisers": INITIALISERS,
         "Parametrizations": PARAMETRIZATIONS,
+        "Fits": FITS,
         "Losses": LOSSES,
+        "Metrics": METRICS,
         "Optimizers": OPTIMIZERS,
+        "Schedulers": SCHEDULERS,
         "Media types": CODECS,
     }
     parts = [_NOTE + "# Registries\n\nEverything that a config or a request may name.\n"]
@@ -68,27 +77,30 @@ def _registries() -> str:
     return "".join(parts)
 
 
-def _arguments(layer: object) -> str:
-    """What a config may give a layer: not what is keyword-only, nor its input_size."""
-    given = [
-        parameter
-        for name, parameter in signature(cast(type, layer)).parameters.items()
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and name != "input_size"
-    ]
+def _fields(member: object) -> str:
+    """The arguments of a registered thing whose fields they are."""
     return ", ".join(
-        f"`{parameter.name}`"
-        if parameter.default is parameter.empty
-        else f"`{parameter.name}` = `{json.dumps(parameter.default)}`"
-        for parameter in given
+        f"`{name}`" if field.is_required() else f"`{name}` = `{json.dumps(field.default)}`"
+        for name, field in cast(type[Arguments], member).model_fields.items()
     )
 
 
 def _needs(loss: object) -> str:
-    return _names({"hidden_states"} | cast(type[Loss], loss).needs)
+    made = _made(loss)
+    return _AS_WITHIN if made is None else _names({"hidden_states"} | made.needs)
 
 
 def _accepts(loss: object) -> str:
-    return _names(cast(type[Loss], loss).accepts)
+    made = _made(loss)
+    return _AS_WITHIN if made is None else _names(made.accepts)
+
+
+def _made(loss: object) -> Loss | None:
+    """The loss with its default arguments; none where it is made of other losses."""
+    try:
+        return cast(Callable[[], Loss], loss)()
+    except TypeError:
+        return None
 
 
 def _names(names: Set[str]) -> str:
@@ -97,7 +109,9 @@ def _names(names: Set[str]) -> str:
 
 # Columns beside name and what, by section.
 _MORE: dict[str, dict[str, Callable[[object], str]]] = {
-    "Layers": {"arguments and defaults": _arguments},
+    "Initialisers": {"arguments and defaults": _fields},
+    "Parametrizations": {"arguments and defaults": _fields},
+    "Fits": {"arguments and defaults": _fields},
     "Losses": {"needs": _needs, "accepts": _accepts},
 }
 
@@ -135,8 +149,9 @@ _WHEN = {SlimvecError: "A fault of the server; the request id finds it in the lo
 
 
 def _first_line(member: object) -> str:
+    own = member.__doc__ if not isinstance(member, type) else None
     subject = member if isinstance(member, type) or callable(member) else type(member)
-    return (getdoc(subject) or "").partition("\n")[0]
+    return (own or getdoc(subject) or "").strip().partition("\n")[0]
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -1,0 +1,63 @@
+"""A target, what was found, and the checks that find it, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from app.registry import Registry
+from benchmarks.quality.goals import COMPONENTS
+from benchmarks.quality.splits import Splits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One target and the worst that was found.
+
+    Attributes:
+        what: the target in words.
+        goal: the number to reach.
+        found: the worst of all seeds.
+        is_most: whether the goal is not to be passed, instead of to be reached.
+    """
+
+    what: str
+    goal: float
+    found: float
+    is_most: bool = False
+
+    @property
+    def is_met(self) -> bool:
+        """Whether it was reached; what is no number was not."""
+        return self.found <= self.goal if self.is_most else self.found >= self.goal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What a check works on.
+
+    Attributes:
+        splits: the data.
+        seeds: of random starts and orders; the worst counts.
+        components: numbers of components, those that the data is wide enough for.
+        other: data of another kind for a shift; without it, the labels of `splits` make one.
+    """
+
+    splits: Splits
+    seeds: Sequence[int] = (0, 1, 2)
+    components: Sequence[int] = COMPONENTS
+    other: Splits | None = None
+
+    def worst_of(self, found: Iterable[Mapping[str, float]], name: str) -> float:
+        """The least of one figure; NaN when one is."""
+        return self.worst(figures[name] for figures in found)
+
+    def worst(self, values: Iterable[float]) -> float:
+        """The least; NaN when one is."""
+        found = list(values)
+        return min(found) if all(value == value for value in found) else float("nan")
+
+
+Check: TypeAlias = Callable[[Bench], Iterator[Finding]]
+CHECKS: Registry[Check] = Registry("check")

@@ -37,8 +37,8 @@ class Part:
 WHOLE = Part("a group of steps", "engine/worker.py", "_apply")
 PARTS = (
     Part("copies to undo a step or a group", "training/savepoint.py", "take"),
-    Part("forward, backward, optimizer, guards", "training/trainer.py", "_take"),
-    Part("the snapshot: a copy of the weights, its digest", "engine/live.py", "_take_snapshot"),
+    Part("forward, backward, optimizer, guards", "training/step.py", "take_step"),
+    Part("the snapshot: a copy of the weights, its digest", "engine/publication.py", "_snapshot"),
     Part("the state digest (without the weights)", "training/trainer.py", "state_digest"),
     Part("the row of the journal", "service/rows.py", "to_row"),
     Part("the commit", "storage/journal.py", "append"),

@@ -67,8 +67,8 @@ class ModelConfig(BaseModel):
     )
     recipe: Recipe = Field(
         default="distil",
-        description="plain: exactly the declared loss and optimizer; distil: the best reducer that "
-        "one pass over a stream gives. Left out, a config that declares a loss is plain, and one "
+        description="plain: exactly the declared loss and optimizer; distil: neighbours "
+        "kept by one pass over a stream. Left out, a config that declares a loss is plain, and one "
         "whose layers are not a single QRReduction",
     )
     distil: DistilConfig = Field(default=DistilConfig(), description="of the recipe distil")

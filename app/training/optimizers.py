@@ -14,6 +14,7 @@ from app.config import OptimizerConfig, ParameterGroup
 from app.errors import ConfigInvalid
 from app.registry import Registry
 from app.training.arguments import Arguments, Bounds, check_arguments
+from app.training.patterns import compile_pattern
 from app.training.signum import Signum
 
 OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer")
@@ -122,10 +123,7 @@ def _checked(member: type[Optimizer], arguments: Arguments, *, pointer: str) -> 
 def _take(group: ParameterGroup, left: dict[str, nn.Parameter], *, pointer: str) -> Parameters:
     """Move the parameters that the group's pattern is found in out of `left`."""
     at = f"{pointer}/match"
-    try:
-        pattern = re.compile(group.match)
-    except (re.error, OverflowError, RecursionError):
-        raise ConfigInvalid("expected a regular expression", pointer=at) from None
+    pattern = compile_pattern(group.match, pointer=at)
     names = [name for name in left if pattern.search(plain_name(name))]
     if not names:
         raise ConfigInvalid(

@@ -14,18 +14,24 @@ from benchmarks.quality.checks import CHECKS
 from benchmarks.quality.curves import draw
 from benchmarks.quality.goals import COMPONENTS
 from benchmarks.quality.report import curve_tables, heading, section, write_between_markers
-from benchmarks.quality.splits import read_splits
-from benchmarks.quality.target import Bench
+from benchmarks.quality.splits import missing_files, read_splits
+from benchmarks.quality.target import Bench, Finding
 
 _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 
 
+def _complete(_: click.Context, __: click.Parameter, folder: Path | None) -> Path | None:
+    if folder is not None and (missing := missing_files(folder)):
+        raise click.BadParameter(f"{folder} lacks {', '.join(missing)}")
+    return folder
+
+
 @click.command()
-@click.argument("data", type=_FOLDER)
+@click.argument("data", type=_FOLDER, callback=_complete)
 @click.option("--only", multiple=True, type=click.Choice(list(CHECKS)), help="these checks alone")
 @click.option("--seeds", default=3, show_default=True, help="how many; the worst counts")
 @click.option("--components", multiple=True, type=click.Choice([str(k) for k in COMPONENTS]))
-@click.option("--other", type=_FOLDER, help="data of another kind, for a shift")
+@click.option("--other", type=_FOLDER, callback=_complete, help="data of another kind, for a shift")
 @click.option("--page", type=click.Path(path_type=Path), help="write the tables into this page")
 @click.option("--plots", type=_FOLDER, help="measure the curves, and draw them into this folder")
 def main(
@@ -64,9 +70,10 @@ def main(
 def _sections(bench: Bench, names: tuple[str, ...], missed: list[str]) -> Iterator[str]:
     for name in names:
         began = perf_counter()
-        findings = list(CHECKS[name](bench))
+        entries = list(CHECKS[name](bench))
+        findings = [one for one in entries if isinstance(one, Finding)]
         missed += [f"{name}: {one.what}" for one in findings if not one.is_met]
-        text = section(name, findings, perf_counter() - began)
+        text = section(name, entries, perf_counter() - began)
         click.echo(text + "\n")
         yield text
 

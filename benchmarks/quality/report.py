@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.quality.checks import CHECKS
 from benchmarks.quality.curves import Curve
-from benchmarks.quality.target import Bench, Finding
+from benchmarks.quality.target import Bench, Entry, NotMeasured
 
 _BEGIN, _END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
@@ -26,16 +26,20 @@ def heading(bench: Bench) -> str:
     )
 
 
-def section(name: str, findings: Sequence[Finding], seconds: float) -> str:
+def section(name: str, entries: Sequence[Entry], seconds: float) -> str:
     """One check: what it is, and a line a target."""
     lines = [f"### {name}", "", f"{getdoc(CHECKS[name])} ({seconds:.0f} s)", ""]
     lines += ["| target | goal | found | met |", "|---|---|---|---|"]
-    lines += [
+    return "\n".join([*lines, *map(_line, entries)])
+
+
+def _line(one: Entry) -> str:
+    if isinstance(one, NotMeasured):
+        return f"| {one.what} | - | not measured: needs {one.needs} | - |"
+    return (
         f"| {one.what} | {'≤' if one.is_most else '≥'} {one.goal:.3f} | {one.found:.3f} | "
         f"{'yes' if one.is_met else '**no**'} |"
-        for one in findings
-    ]
-    return "\n".join(lines)
+    )
 
 
 def curve_tables(curves: Mapping[str, Curve]) -> str:

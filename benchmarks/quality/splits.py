@@ -77,6 +77,12 @@ def read_splits(folder: Path) -> Splits:
     )
 
 
+def missing_files(folder: Path) -> list[str]:
+    """Names of the files that `read_splits` wants and the folder lacks."""
+    wanted = [f"{split}_{side}.npy" for split in _SPLITS for side in "qd"]
+    return [name for name in wanted if not (folder / name).is_file()]
+
+
 def content_digest(folder: Path) -> str:
     """What the vectors are, whatever the folder is called."""
     known = sha256()

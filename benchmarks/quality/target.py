@@ -34,6 +34,19 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotMeasured:
+    """Targets that the data cannot show to be met or missed.
+
+    Attributes:
+        what: the targets in words.
+        needs: what the data would have to have.
+    """
+
+    what: str
+    needs: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
     """What a check works on.
 
@@ -49,6 +62,12 @@ class Bench:
     components: Sequence[int] = COMPONENTS
     other: Splits | None = None
 
+    def too_narrow(self, k: int) -> NotMeasured | None:
+        """What to report instead of targets at `k` components; None when vectors are wider."""
+        if k < self.splits.width:
+            return None
+        return NotMeasured(what=f"k={k}", needs=f"vectors wider than {k}")
+
     def worst_of(self, found: Iterable[Mapping[str, float]], name: str) -> float:
         """The least of one figure; NaN when one is."""
         return self.worst(figures[name] for figures in found)
@@ -59,5 +78,6 @@ class Bench:
         return min(found) if all(value == value for value in found) else float("nan")
 
 
-Check: TypeAlias = Callable[[Bench], Iterator[Finding]]
+Entry: TypeAlias = Finding | NotMeasured
+Check: TypeAlias = Callable[[Bench], Iterator[Entry]]
 CHECKS: Registry[Check] = Registry("check")

@@ -19,7 +19,7 @@ from tests.server import RunningServer, create, declare
 _OUR_WORDS = frozenset(
     {"data", "dtype", "float16", "float32", "float64", "hidden_states", "init", "input_size"}
     | {"layers", "loss", "n_components", "null", "parametrization", "seed", "shape", "targets"}
-    | {"reduce", "true", "type", "data_offsets", "Q_reduced", "weight", "bias"}
+    | {"labels", "reduce", "true", "type", "data_offsets", "Q_reduced", "weight", "bias"}
 )
 
 

@@ -77,6 +77,43 @@ def test_a_run_prints_every_target_and_fails_for_a_missed_one(data: Path, tmp_pa
     assert (found.exit_code, "old" in page.read_text()) == (0, False)
 
 
+def test_a_shift_without_labels_or_other_data_is_not_measured(data: Path) -> None:
+    found = CliRunner().invoke(main, [str(data), "--only", "shift"], catch_exceptions=False)
+    assert "| k=64 | - | not measured: needs two labels in `*_meta.json`, or --other | - |" in (
+        found.output
+    )
+    assert (found.exit_code, "0 targets missed" in found.output) == (0, True)
+
+
+@pytest.mark.parametrize("name", ["versions", "scale", "optimizers", "states", "shift"])
+def test_a_check_at_64_components_is_not_measured_on_narrower_vectors(
+    data: Path, name: str
+) -> None:
+    options = ["--only", name, "--seeds", "1", "--other", str(data)]
+    found = CliRunner().invoke(main, [str(data), *options], catch_exceptions=False)
+    assert "| k=64 | - | not measured: needs vectors wider than 64 | - |" in found.output
+    assert (found.exit_code, "0 targets missed" in found.output) == (0, True)
+
+
+def test_speed_on_narrower_vectors_is_measured_at_fewer_components_alone(data: Path) -> None:
+    options = ["--only", "speed", "--seeds", "1", "--components", "16"]
+    found = CliRunner().invoke(main, [str(data), *options], catch_exceptions=False)
+    assert "| k=64 | - | not measured: needs vectors wider than 64 | - |" in found.output
+    assert "| k=16: share of PCA at the end | ≥ 1.000 |" in found.output
+
+
+@pytest.mark.parametrize("option", [[], ["--other"]])
+def test_a_folder_without_the_files_is_told_which_are_wanted(
+    data: Path, tmp_path: Path, option: list[str]
+) -> None:
+    (tmp_path / "train_q.npy").write_bytes((data / "train_q.npy").read_bytes())
+    folders = [str(data), *option, str(tmp_path)] if option else [str(tmp_path)]
+    found = CliRunner().invoke(main, folders)
+    told = " ".join(found.output.split())
+    assert "train_d.npy, val_q.npy, val_d.npy, test_q.npy, test_d.npy" in told
+    assert (found.exit_code, "train_q.npy" in told) == (2, False)
+
+
 @pytest.mark.parametrize(
     ("found", "is_most", "is_met"),
     [(0.5, False, True), (0.4, False, False), (0.4, True, True), (0.6, True, False)],

@@ -1,4 +1,4 @@
-"""The best reducer that one pass over a stream is known to give."""
+"""Eigenvectors first, then the neighbourhoods of full vectors: a reducer of one pass."""
 
 from __future__ import annotations
 

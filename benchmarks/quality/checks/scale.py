@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.quality import goals
 from benchmarks.quality.learners import config, learn, nn10, vectors
 from benchmarks.quality.splits import Pairs
-from benchmarks.quality.target import CHECKS, Bench, Finding
+from benchmarks.quality.target import CHECKS, Bench, Entry, Finding
 
 _K = 64
 # Token states of small encoders are about this long, and share a direction.
@@ -18,8 +18,11 @@ _LENGTH, _COMMON, _SPREAD = 13.0, 0.5, 0.2
 
 
 @CHECKS.register("scale")
-def scale(bench: Bench) -> Iterator[Finding]:
+def scale(bench: Bench) -> Iterator[Entry]:
     """The same stream at other lengths."""
+    if narrow := bench.too_narrow(_K):
+        yield narrow
+        return
     train, test, width = bench.splits.train, bench.splits.test, bench.splits.width
     spreads = []
     for seed in bench.seeds:
@@ -37,8 +40,11 @@ def scale(bench: Bench) -> Iterator[Finding]:
 
 
 @CHECKS.register("states")
-def states(bench: Bench) -> Iterator[Finding]:
+def states(bench: Bench) -> Iterator[Entry]:
     """Raw token states, made up from the vectors: long, uneven, with a common direction."""
+    if narrow := bench.too_narrow(_K):
+        yield narrow
+        return
     train, test = (as_states(pairs) for pairs in (bench.splits.train, bench.splits.test))
     bar = nn10(pca_of_raw(train.every, _K), test)
     for what, epochs, rows, goal in (

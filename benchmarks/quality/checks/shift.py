@@ -11,14 +11,20 @@ from torch import Tensor
 from benchmarks.quality import goals
 from benchmarks.quality.learners import config, learn, nn10, pca, vectors
 from benchmarks.quality.splits import Pairs, Splits
-from benchmarks.quality.target import CHECKS, Bench, Finding
+from benchmarks.quality.target import CHECKS, Bench, Entry, Finding, NotMeasured
 
 _K = 64
 
 
 @CHECKS.register("shift")
-def shift(bench: Bench) -> Iterator[Finding]:
+def shift(bench: Bench) -> Iterator[Entry]:
     """Profiles after a shift, as shares of PCA fitted on both parts, and on the new one."""
+    if bench.other is None and len(set(bench.splits.labels.get("train", ()))) < 2:
+        yield NotMeasured(what=f"k={_K}", needs="two labels in `*_meta.json`, or --other")
+        return
+    if narrow := bench.too_narrow(_K):
+        yield narrow
+        return
     old, new = _parts(bench)
     both = pca(torch.cat([old.train.every, new.train.every]), _K)
     newest = nn10(pca(new.train.every, _K), new.test)

@@ -8,24 +8,30 @@ from torch import Tensor
 
 from benchmarks.quality import goals
 from benchmarks.quality.learners import BATCH_ROWS, config, learn, nn10, pca, vectors
-from benchmarks.quality.target import CHECKS, Bench, Finding
+from benchmarks.quality.target import CHECKS, Bench, Entry, Finding
 
 _BATCH_COMPONENTS = 64
 
 
 @CHECKS.register("speed")
-def speed(bench: Bench) -> Iterator[Finding]:
+def speed(bench: Bench) -> Iterator[Entry]:
     """Shares of full-batch PCA's nn10 on the way and at the end."""
     for k in (k for k in goals.SPEED_COMPONENTS if k in bench.components):
         yield from _findings(bench, k, f"k={k}")
+    if narrow := bench.too_narrow(_BATCH_COMPONENTS):
+        yield narrow
+        return
     for rows in goals.BATCHES:
         if rows != BATCH_ROWS:
             yield from _findings(bench, _BATCH_COMPONENTS, f"k=64, batches of {rows}", rows=rows)
 
 
 @CHECKS.register("optimizers")
-def optimizers(bench: Bench) -> Iterator[Finding]:
+def optimizers(bench: Bench) -> Iterator[Entry]:
     """The same for every optimizer, at 64 components."""
+    if narrow := bench.too_narrow(_BATCH_COMPONENTS):
+        yield narrow
+        return
     for name, optimizer in goals.OPTIMIZERS.items():
         yield from _findings(bench, _BATCH_COMPONENTS, f"k=64, {name}", optimizer=optimizer)
 

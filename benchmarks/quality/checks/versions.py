@@ -12,7 +12,7 @@ from app.training.subspace import rotated_onto
 from benchmarks.quality import goals
 from benchmarks.quality.learners import config, figures, learn, vectors
 from benchmarks.quality.splits import Pairs, Splits
-from benchmarks.quality.target import CHECKS, Bench, Finding
+from benchmarks.quality.target import CHECKS, Bench, Entry, Finding
 
 _K = 64
 _EARLY = 2048
@@ -22,8 +22,11 @@ _FOR_EVER = 1_000_000_000
 
 
 @CHECKS.register("versions")
-def versions(bench: Bench) -> Iterator[Finding]:
+def versions(bench: Bench) -> Iterator[Entry]:
     """A corpus of the version after 2,048 vectors, searched by the last version."""
+    if narrow := bench.too_narrow(_K):
+        yield narrow
+        return
     test, rows = bench.splits.test, bench.splits.train.every
     moment = _moment(rows)
     kept, refitted, differences = [], [], []

@@ -31,22 +31,19 @@ def rows() -> Iterator[Row]:
 
 
 def _labels_and_rates() -> Iterator[Row]:
-    """No loss of ours takes labels, and no sender but an operator sets a learning rate."""
-    for number, field, texts in (
-        (73, "labels", ("[5]", "[-1]", "[-100]", "[1.5]", "[true]")),
-        (74, "lr", ("0", "-1", "1e30", "true", '"0.1"')),
+    """Labels that no class has, labels that the loss does not use; a rate that only PATCH sets."""
+    for text in ("[5]", "[-1]", "[-100]", "[1.5]"):
+        body = nested(row_of(), labels=text, loss='"cross_entropy"')
+        yield _refused(73, f"{text}-json", 422, "labels_invalid", body=body)
+    for text in ("0", "-1", "1e30", "true", '"0.1"'):
+        yield _refused(74, f"{text}-json", *_UNKNOWN, body=nested(row_of(), lr=text))
+    for number, field, refusal in (
+        (73, "labels", (422, "field_not_used")),
+        (74, "lr", _UNKNOWN),
     ):
-        for text in texts:
-            body = nested(row_of(), **{field: text})
-            yield _refused(number, f"{text}-json", *_UNKNOWN, body=body)
         tensors = {"hidden_states": declared(GOLDEN), field: declared(np.ones(1, np.float32))}
-        yield _refused(
-            number,
-            "safetensors",
-            *_UNKNOWN,
-            body=safetensors(tensors),
-            content_type=SAFETENSORS,
-        )
+        body = safetensors(tensors)
+        yield _refused(number, "safetensors", *refusal, body=body, content_type=SAFETENSORS)
         yield _refused(
             number,
             "query",

@@ -91,6 +91,16 @@ class ModelConfig(BaseModel):
     frozen: bool = Field(default=False, description="served and never trained")
     seed: int = Field(default=0, ge=0, lt=2**63, description="of the initial weights")
 
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """What is declared and not used by the recipe, each a sentence behind its pointer."""
+        names = ("loss",) if self.recipe == "distil" else ("distil", "gate")
+        return tuple(
+            f"/{name}: recipe {self.recipe!r} does not use it; leave it out"
+            for name in names
+            if getattr(self, name) != type(self).model_fields[name].default
+        )
+
     @model_validator(mode="before")
     @classmethod
     def _choose_recipe(cls, document: Any) -> Any:

@@ -31,7 +31,7 @@ def describe(
         config=live.config,
         input_shape=snapshot.input_shape,
         output_shape=snapshot.output_shape,
-        warnings=snapshot.warnings,
+        warnings=(*snapshot.warnings, *live.config.unused),
         step=snapshot.step,
         serving=live.serving,
         retained=tuple(retained),

@@ -14,8 +14,9 @@ from app.registry import Registry
 from app.training.batch import TensorBatch
 from app.training.derivative import directional_derivative
 from app.training.metrics import (
+    kept_neighbours,
+    mean_interval,
     mean_reciprocal_rank,
-    neighbour_overlap,
     own_ranks,
     rank_agreement,
     recall_at,
@@ -64,6 +65,16 @@ class Examined:
         self._tangents = tangents
 
     @cached_property
+    def kept_shares(self) -> Tensor | None:
+        """The share of each query's nearest that stays, (queries,) float64; None with too few."""
+        if len(self.full_docs) - (not self.has_pairs) < _NEIGHBOURS:
+            return None
+        own = None if self.has_pairs else self.own
+        full, reduced = self.full[self.own], self.reduced[self.own]
+        kept = kept_neighbours(full, self.full_docs, reduced, self.reduced_docs, own=own)
+        return kept.double() / _NEIGHBOURS
+
+    @cached_property
     def ranks(self) -> Tensor:
         """Where each query's own positive comes, (queries,)."""
         return own_ranks(self.reduced[self.own], self.reduced_docs, self.own)
@@ -94,16 +105,32 @@ METRICS: Registry[Callable[[Examined], float | None]] = Registry("metric")
 @METRICS.register("nn10")
 def nn10(examined: Examined) -> float | None:
     """Share of each row's ten nearest, by cosine, that stay the ten nearest under reduction."""
-    others = len(examined.full_docs) - (not examined.has_pairs)
-    if others < _NEIGHBOURS:
-        return None
-    return neighbour_overlap(
-        examined.full[examined.own],
-        examined.full_docs,
-        examined.reduced[examined.own],
-        examined.reduced_docs,
-        own=None if examined.has_pairs else examined.own,
-    )
+    shares = examined.kept_shares
+    return None if shares is None else float(shares.mean())
+
+
+@METRICS.register("nn10_low")
+def nn10_low(examined: Examined) -> float | None:
+    """Lower end of nn10's 95 % interval, as far as the sample of rows says."""
+    return None if examined.kept_shares is None else mean_interval(examined.kept_shares)[0]
+
+
+@METRICS.register("nn10_high")
+def nn10_high(examined: Examined) -> float | None:
+    """Upper end of nn10's 95 % interval, as far as the sample of rows says."""
+    return None if examined.kept_shares is None else mean_interval(examined.kept_shares)[1]
+
+
+@METRICS.register("bytes_a_vector")
+def bytes_a_vector(examined: Examined) -> float | None:
+    """What a reduced row takes in float32."""
+    return float(examined.reduced[0].nbytes)
+
+
+@METRICS.register("gigabytes_a_million")
+def gigabytes_a_million(examined: Examined) -> float | None:
+    """What a million reduced rows take in float32, in 10^9 bytes."""
+    return examined.reduced[0].nbytes / 1000
 
 
 @METRICS.register("rho")

@@ -41,6 +41,24 @@ def test_a_step_says_what_kind_of_update_it_was(server: RunningServer, model: st
     assert [(a["version"], a["step"]) for a in answers] == [(2, 0), (3, 0), (4, 0), (5, 1)]
 
 
+@pytest.mark.parametrize(
+    ("fields", "unused"),
+    [
+        ({"recipe": "distil", "loss": "mse"}, ["/loss"]),
+        ({"recipe": "plain", "gate": {"every": 1}, "distil": {"warm_up": 9}}, ["/distil", "/gate"]),
+        ({"recipe": "plain", "loss": "mse"}, []),
+        ({}, []),
+    ],
+)
+def test_what_a_recipe_makes_nothing_of_is_told(
+    server: RunningServer, new_model: ModelFactory, fields: dict[str, Any], unused: list[str]
+) -> None:
+    layers = {"input_size": WIDTH, "layers": DOCUMENT["layers"]}
+    name = new_model({**layers, **fields})
+    warnings = server.http.get(f"/models/{name}").json()["warnings"]
+    assert [warning.partition(":")[0] for warning in warnings] == unused
+
+
 def test_positives_are_taken_by_the_recipe(server: RunningServer, model: str) -> None:
     positives = rows(9).tolist()
     answers = [train(server, model, seed, positives=positives).json() for seed in range(3)]

@@ -56,7 +56,8 @@ def test_metrics_are_those_of_the_weights_on_the_rows(server: RunningServer) -> 
     energy = np.square(units @ weight.T).sum() / len(ROWS)  # the rows of Q are orthonormal
     assert found["rows"] == 32
     assert set(found["metrics"]) == {
-        *("nn10", "rho", "explained_variance", "orthonormality_error", "sensitivity")
+        *("nn10", "nn10_low", "nn10_high", "rho", "explained_variance", "orthonormality_error"),
+        *("sensitivity", "bytes_a_vector", "gigabytes_a_million"),
     }
     assert found["metrics"]["nn10"] == pytest.approx(kept(ROWS, ROWS @ weight.T))
     assert found["metrics"]["explained_variance"] == pytest.approx(energy, rel=1e-5)

@@ -30,11 +30,25 @@ def rows_of(count: int) -> FloatArray:
 
 def test_each_metric_needs_its_rows() -> None:
     alone = {"explained_variance", "orthonormality_error", "sensitivity"}
+    alone |= {"bytes_a_vector", "gigabytes_a_million"}
     assert evaluation(rows_of(1)).metrics.keys() == alone
     assert evaluation(rows_of(10)).metrics.keys() == alone | {"rho"}
-    assert evaluation(rows_of(11)).metrics.keys() == alone | {"rho", "nn10"}
+    assert evaluation(rows_of(11)).metrics.keys() == alone | {
+        "rho",
+        "nn10",
+        "nn10_low",
+        "nn10_high",
+    }
     pairs = evaluation(rows_of(10), positives=rows_of(10))
     assert pairs.metrics.keys() == set(METRICS)
+
+
+def test_the_interval_holds_the_share_and_size_is_that_of_float32() -> None:
+    found = evaluation(rows_of(40)).metrics
+    assert 0 <= found["nn10_low"] < found["nn10"] < found["nn10_high"] <= 1
+    n_components = CONFIG.layers[-1].arguments["n_components"]
+    size = 4 * n_components
+    assert (found["bytes_a_vector"], found["gigabytes_a_million"]) == (size, size / 1000)
 
 
 def test_a_batch_without_leading_dimensions_is_one_row() -> None:

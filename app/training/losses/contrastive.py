@@ -29,6 +29,8 @@ class Contrastive(Loss):
 
     Shape: rows x, positives, negatives (rows, *input_shape), their reductions z, z⁺, z⁻
     (rows, *output_shape), sample_weights w (rows,); returns a scalar.
+
+    Source: van den Oord et al. 2018, arXiv 1807.03748 (InfoNCE; both ways and by cosines here).
     """
 
     needs = frozenset({"positives"})

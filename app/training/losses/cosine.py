@@ -20,6 +20,8 @@ class CosineDistance(Loss):
     `L = mean_i w_i · (1 - z_i·t_i / (‖z_i‖ ‖t_i‖))`, between 0 and 2; a zero row counts 1.
 
     Shape: z and targets t (rows, n_components), sample_weights w (rows,); returns a scalar.
+
+    Source: torch, `torch.nn.CosineEmbeddingLoss` (its case y = 1).
     """
 
     needs = frozenset({"targets"})

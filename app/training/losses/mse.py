@@ -22,6 +22,8 @@ class MeanSquaredError(Loss):
     gradient grows with the scale of the targets.
 
     Shape: z and targets t (rows, n_components), sample_weights w (rows,); returns a scalar.
+
+    Source: torch, `torch.nn.functional.mse_loss`.
     """
 
     needs = frozenset({"targets"})

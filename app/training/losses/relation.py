@@ -23,6 +23,8 @@ class Relation(Loss):
 
     Shape: z (rows, *output_shape), targets t (rows, any width), sample_weights w (rows,); returns
     a scalar.
+
+    Source: Park et al. 2019, arXiv 1904.05068 (relations of rows; there by distance).
     """
 
     needs = frozenset({"targets"})

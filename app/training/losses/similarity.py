@@ -23,6 +23,8 @@ class Similarity(Loss):
     (measured on the CPU: five rows² float32 matrices at once).
 
     Shape: x (rows, input_size), z (rows, n_components), sample_weights w (rows,); returns a scalar.
+
+    Source: Park et al. 2019, arXiv 1904.05068 (relations of rows; there by distance).
     """
 
     max_rows = MAX_PAIRED_ROWS

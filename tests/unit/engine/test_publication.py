@@ -14,7 +14,9 @@ from app.engine.multiplier import HostMultiplier
 from app.settings import Settings
 from app.types import Batch, ChangeAnswer, TrainStep
 
-CONFIG = parse_config({"input_size": 4, "layers": [{"type": "QRReduction", "n_components": 2}]})
+LAYER = {"type": "QRReduction", "n_components": 2}
+# Each step of a plain model changes its weights; eigenvectors of the same rows would stay.
+CONFIG = parse_config({"input_size": 4, "layers": [LAYER], "recipe": "plain"})
 ROWS = np.eye(4, dtype=np.float32)
 
 
@@ -52,3 +54,4 @@ def test_a_published_version_does_not_change_while_the_trainer_learns(live: Live
     live.submit(make_job()).result()
     assert (published.stamp.version, live.snapshot.stamp.version) == (2, 3)
     np.testing.assert_array_equal(HostMultiplier().multiply(published, [ROWS]), before)
+    assert not np.array_equal(HostMultiplier().multiply(live.snapshot, [ROWS]), before)

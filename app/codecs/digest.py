@@ -47,7 +47,7 @@ from app.types import Json, NamedArrays, TrainerState
 
 DIGEST_LENGTH = 16
 # Stands in the environment of a journal: digests of two forms cannot be held against each other.
-STATE_DIGEST_FORM = 3
+STATE_DIGEST_FORM = 4
 BLOCK_ROWS = 16
 # The parts of a state that are digested as Note [Blocks of rows] says.
 BLOCKED_PARTS = frozenset({"observed"})

@@ -48,7 +48,7 @@ class DistilConfig(BaseModel):
     warm_up: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default="auto",
         description="vectors before the first gradient; auto: the larger of 2048 and "
-        "64 n_components",
+        "32 n_components",
     )
 
 

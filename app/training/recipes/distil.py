@@ -18,7 +18,8 @@ from app.training.losses import Loss, check_batch
 from app.training.memory import Memory
 from app.training.observed import Observed, ObservedState, UnitVectors
 from app.training.recipes.distil_loss import build_distil_loss
-from app.training.recipes.growth import is_due
+from app.training.recipes.gauge import Gauge
+from app.training.recipes.growth import grown
 from app.training.recipes.recipe import RECIPES
 from app.training.recipes.schedule import rate_factor, scaled_rates
 from app.training.step import StepOutcome, take_step
@@ -28,7 +29,7 @@ from app.types import TrainStep, Update
 _FIELDS = frozenset({"hidden_states", "positives"})
 # Below it a moment says too little to start from, whatever the number of components.
 _FEWEST_WARM = 2048
-_WARM_PER_COMPONENT = 64
+_WARM_PER_COMPONENT = 32
 # A map that keeps more than this part of its input gains nothing over the eigenvectors.
 _WIDE_SHARE = 3
 
@@ -41,7 +42,7 @@ class Distil:
     the gate. What it does with them:
 
     - While fewer than n_warm vectors were seen, the weights become the leading eigenvectors of
-      the running uncentred second moment, in the basis nearest to the version before.
+      the running uncentred second moment, in the basis nearest to earlier versions' (`Gauge`).
     - Then a gradient step on `DistilLoss`, the reservoir as candidates; the batch joins it
       afterwards, or each row would be told to be near to itself.
     - Where `3 n_components > input_size` the eigenvectors stay the better map: the weights follow
@@ -60,7 +61,8 @@ class Distil:
         _check_layers(config)
         (k,) = fixed(output_shape(config))
         self.observed = Observed(config, device, holds_out=config.gate.every > 0)
-        self.memories: Sequence[Memory] = (self.observed,)
+        self._gauge = Gauge(k, config.input_size)
+        self.memories: Sequence[Memory] = (self.observed, self._gauge)
         loss = build_distil_loss(config, k)
         self.loss: Loss = loss
         self._pairs = loss.pairs
@@ -145,13 +147,16 @@ class Distil:
     def _follow_moment(self, learner: Learner, *, known: int) -> None:
         """Set the weights to the leading eigenvectors, if these may have changed."""
         second = self.observed.state.moments.second
-        if not is_due(before=known, after=second.count, width=self._config.input_size):
+        growth = grown(before=known, after=second.count, width=self._config.input_size)
+        if growth == 1:
             return
         moment = second.mean()
         previous = folded(learner.layer)["Q_reduced"].cpu()
+        onto = previous if self._gauge.state is None else self._gauge.state
         basis = leading_basis(moment, previous)
         fix = signed_like if self._config.nested else rotated_onto
-        weight = fix(basis, previous, moment).to(previous.dtype)
+        weight = fix(basis, onto, moment).to(previous.dtype)
+        self._gauge.follow(weight, grown=growth)
         assign(learner.layer, {"Q_reduced": weight.to(self._device)})
         learner.guards.check_update(learner.layer, learner.optimizer)
 

@@ -69,7 +69,7 @@ def test_a_journal_with_digests_of_another_form_is_refused_in_words(
     older = {key: value for key, value in last.environment.items() if "digest" not in key}
     forge(root, environment=older, kind=kind)
     told = live_once(root, not_loaded)
-    assert "(state_digest_form: None then, 3 now)" in told
+    assert "(state_digest_form: None then, 4 now)" in told
     assert "start once as it was and stop with SIGTERM" in told
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from app.config import Component, parse_config
 from app.errors import ConfigInvalid, Unacceptable
-from app.training.recipes.growth import is_due
+from app.training.recipes.growth import grown
 from app.training.recipes.schedule import rate_factor
 from app.training.trainer import Trainer
 from app.types import Batch, TrainStep
@@ -66,7 +66,7 @@ def test_a_declared_scheduler_takes_the_place_of_the_recipes_own() -> None:
 
 @pytest.mark.parametrize(("width", "growth"), [(8, 1.01), (384, 1.01), (4096, 1.107)])
 def test_eigenvectors_are_taken_again_when_the_moment_has_grown(width: int, growth: float) -> None:
-    looks = [n for n in range(64, 100_000, 64) if is_due(before=n - 64, after=n, width=width)]
+    looks = [n for n in range(64, 100_000, 64) if grown(before=n - 64, after=n, width=width) > 1]
     factors = np.array(looks[1:]) / looks[:-1]
     late = factors[np.array(looks[:-1]) > 20_000]
     assert looks[0] == 64

@@ -38,8 +38,12 @@ from typing import Self
 
 
 def pointer_token(name: object) -> str:
-    """One step of a JSON pointer (RFC 6901): escaped, and cut where a name is over-long."""
-    return str(name)[:64].replace("~", "~0").replace("/", "~1")
+    """One step of a JSON pointer (RFC 6901): escaped, and cut where a name is over-long.
+
+    What cannot be printed, such as a terminal's commands, stands there as its number.
+    """
+    shown = (c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(name)[:64])
+    return "".join(shown).replace("~", "~0").replace("/", "~1")
 
 
 class SlimvecError(Exception):
@@ -50,6 +54,12 @@ class SlimvecError(Exception):
         self.code = code
         self.detail = detail
         self.pointer = pointer
+
+    @property
+    def placed(self) -> str:
+        """The detail behind its pointer, for whoever is shown no more than one sentence."""
+        is_said = not self.pointer or self.detail.startswith(self.pointer)
+        return self.detail if is_said else f"{self.pointer}: {self.detail}"
 
     def anew(self) -> Self:
         """The same error for another waiter.

@@ -1,44 +1,19 @@
-"""What pydantic found, in our words: the field, a code and a sentence without the input."""
+"""What pydantic found, in our words: the field, a code, what it may hold and what came."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from app.errors import pointer_token
+from app.allowed import Place, Schema, place_of
+from app.errors import ConfigInvalid, pointer_token
+from app.wording import nearest, offered
 
-# Templates over the limits that pydantic reports; what is not here is "not acceptable".
-_SENTENCES = {
-    "missing": "this field is missing",
-    "extra_forbidden": "there is no such field",
-    "int_type": "expected an integer",
-    "int_parsing": "expected an integer",
-    "int_from_float": "expected an integer",
-    "float_type": "expected a number",
-    "float_parsing": "expected a number",
-    "bool_type": "expected true or false",
-    "bool_parsing": "expected true or false",
-    "string_type": "expected a string",
-    "list_type": "expected a list",
-    "tuple_type": "expected a list",
-    "model_type": "expected an object",
-    "dict_type": "expected an object",
-    "literal_error": "expected {expected}",
-    "greater_than": "expected more than {gt}",
-    "greater_than_equal": "expected at least {ge}",
-    "less_than": "expected less than {lt}",
-    "less_than_equal": "expected at most {le}",
-    "too_short": "expected at least {min_length} items",
-    "string_too_short": "expected at least {min_length} characters",
-    "string_too_long": "expected at most {max_length} characters",
-}
 # A `PydanticCustomError` whose message is ours already: this prefix, then our code.
 OURS = "slimvec_"
-# What pydantic adds to the path of a number that may be a word instead.
-_NUMBERS = frozenset({"int", "float", "constrained-int", "constrained-float"})
 _CODES = {"missing": "missing_field", "extra_forbidden": "unknown_field"}
 
 
@@ -49,38 +24,78 @@ class Fault:
     Attributes:
         pointer: JSON pointer to the field.
         code: `missing_field`, `unknown_field`, `wrong_type` or `out_of_range`.
-        sentence: what was expected.
+        sentence: what was expected; nothing of what came.
+        got: what came, as `offered` has it; empty where that is never told.
     """
 
     pointer: str
     code: str
     sentence: str
+    got: str = ""
+
+    @property
+    def told(self) -> str:
+        """What was expected and what came."""
+        return f"{self.sentence}, got {self.got}" if self.got else self.sentence
 
 
-def first_fault(error: ValidationError) -> Fault:
-    """The first fault that a validation found."""
-    found, *others = error.errors(include_input=False, include_url=False)
-    kind: str = found["type"]
-    # Where a value may be of several types, pydantic adds the type's name as a step of its own.
-    path = [part for part in found["loc"] if not str(part).endswith("]")]
-    word = _word_instead(found, others)
-    if word:
-        path.pop()
-    pointer = "".join(f"/{pointer_token(part)}" for part in path)
-    is_type = kind.endswith(("_type", "_parsing", "_from_float"))
-    code = _CODES.get(kind, "wrong_type" if is_type else "out_of_range")
+def first_fault(error: ValidationError, schema: Schema) -> Fault:
+    """The first fault that a validation found.
+
+    Args:
+        error: what pydantic says.
+        schema: JSON schema of the document: it says what each place may hold.
+    """
+    found = _first(error.errors(include_url=False))
+    kind, path = found["type"], found["loc"]
+    if kind in _CODES:
+        return _field_fault(_CODES[kind], place_of(schema, path[:-1]), str(path[-1]))
+    place = place_of(schema, path)
+    got = "" if place.is_secret else offered(found["input"])
     if kind.startswith(OURS):
-        return Fault(pointer, kind.removeprefix(OURS), found["msg"])
-    sentence = _SENTENCES.get(kind, "this value is not acceptable").format(**found.get("ctx", {}))
-    if word:
-        sentence += f", or {word}"
-    return Fault(pointer or "/", code, sentence)
+        return Fault(_pointer(place) or "/", kind.removeprefix(OURS), found["msg"], got)
+    is_type = kind.endswith(("_type", "_parsing", "_from_float"))
+    code = "wrong_type" if is_type else "out_of_range"
+    return Fault(_pointer(place) or "/", code, f"expected {place}", got)
 
 
-def _word_instead(number: ErrorDetails, others: Sequence[ErrorDetails]) -> str | None:
-    """What may stand where a number was expected, such as `'auto'`: the next fault says so."""
-    if not others or not number["loc"] or number["loc"][-1] not in _NUMBERS:
-        return None
-    word = others[0]
-    is_for_it = word["type"] == "literal_error" and word["loc"][:-1] == number["loc"][:-1]
-    return str(word["ctx"]["expected"]) if is_for_it else None
+def unknown_argument(
+    owner: str, name: str, allowed: Iterable[str], *, pointer: str
+) -> ConfigInvalid:
+    """The refusal of an argument that a registered thing does not have."""
+    known = ", ".join(nearest(allowed, name)) or "none"
+    return ConfigInvalid(
+        f"{owner} has no argument {offered(name)} here; expected one of: {known}",
+        pointer=f"{pointer}/{pointer_token(name)}",
+    )
+
+
+def missing_argument(owner: str, name: str, allowed: object, *, pointer: str) -> ConfigInvalid:
+    """The refusal of a registered thing that needs one more argument, which may be `allowed`."""
+    return ConfigInvalid(
+        f"expected {name} for {owner}, {allowed}, got none; add it", pointer=f"{pointer}/{name}"
+    )
+
+
+def _first(errors: Sequence[ErrorDetails]) -> ErrorDetails:
+    """The first one; where a field is missing and another one is misspelt, the misspelt one."""
+    first = errors[0]
+    if first["type"] != "missing":
+        return first
+    around = first["loc"][:-1]
+    unknown = (e for e in errors if e["type"] == "extra_forbidden" and e["loc"][:-1] == around)
+    return next(unknown, first)
+
+
+def _field_fault(code: str, around: Place, name: str) -> Fault:
+    """A field that is missing in an object, or that the object does not have."""
+    pointer = f"{_pointer(around)}/{pointer_token(name)}"
+    if code == "missing_field":
+        around.step(name)
+        return Fault(pointer, code, f"expected {name}, {around}", "none; add it")
+    fields = ", ".join(nearest(around.fields, name)) or "none"
+    return Fault(pointer, code, f"there is no such field; expected one of: {fields}")
+
+
+def _pointer(place: Place) -> str:
+    return "".join(f"/{pointer_token(part)}" for part in place.path)

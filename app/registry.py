@@ -8,6 +8,7 @@ from pkgutil import iter_modules
 from typing import Generic, TypeVar
 
 from app.errors import ConfigInvalid
+from app.wording import nearest, offered
 
 T = TypeVar("T")
 
@@ -40,9 +41,9 @@ class Registry(Mapping[str, T], Generic[T]):
             ConfigInvalid: unknown name; the message gives the offered and the allowed ones.
         """
         if name not in self._members:
-            allowed = ", ".join(self)
+            allowed = ", ".join(nearest(self, name))
             raise ConfigInvalid(
-                f"unknown {self.kind} {name[:64]!r}; expected one of: {allowed}", pointer=pointer
+                f"unknown {self.kind} {offered(name)}; expected one of: {allowed}", pointer=pointer
             )
         return self._members[name]
 

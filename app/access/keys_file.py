@@ -22,6 +22,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from app.access.api_key import ApiKey
 from app.access.caller import SCOPE_WORDS, Caller
+from app.allowed import schema_of
 from app.errors import StartupError
 from app.faults import first_fault
 
@@ -142,7 +143,7 @@ def _parse(path: Path, content: bytes) -> dict[str, ApiKey]:
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
             raise _invalid(f"{path} is damaged: it is not one whole JSON document") from None
-        fault = first_fault(error)
+        fault = first_fault(error, schema_of(_StoredKeys))
         raise _invalid(f"{path} is damaged: at {fault.pointer}: {fault.sentence}") from None
     keys = {key.id: _loaded(key) for key in stored.keys}
     if len(keys) < len(stored.keys):

@@ -26,6 +26,7 @@ from app.api.inference.routes import inference_routes
 from app.api.inference.schemas import READ_RAW as INFERENCE_READ_RAW
 from app.api.openai.routes import openai_routes
 from app.api.openai.schemas import READ_RAW as OPENAI_READ_RAW
+from app.api.routes.alignment import alignment_routes
 from app.api.routes.controls import READ_RAW, control_routes
 from app.api.routes.docs import docs_routes
 from app.api.routes.fit import FitRecord, FitRequest, fit_routes
@@ -101,6 +102,7 @@ def create_framework(edge: Edge) -> FastAPI:
         stream_routes(edge),
         model_routes(edge),
         version_routes(edge),
+        alignment_routes(edge),
         control_routes(edge),
         fit_routes(edge),
         upstream_routes(edge),

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from app.allowed import schema_of
 from app.api.asgi import Receive, Scope, read_body
 from app.api.negotiation import JSON, choose_media_type
 from app.codecs import parse_object
@@ -28,10 +29,10 @@ async def read_document(scope: Scope, receive: Receive, kind: type[T], limits: S
     try:
         return kind.model_validate(parse_object(body))
     except ValidationError as error:
-        raise refusal(error) from None
+        raise refusal(error, kind) from None
 
 
-def refusal(error: ValidationError) -> Unacceptable:
-    """What a client is told of the first fault."""
-    fault = first_fault(error)
-    return Unacceptable(fault.code, f"{fault.pointer}: {fault.sentence}", pointer=fault.pointer)
+def refusal(error: ValidationError, kind: type[BaseModel]) -> Unacceptable:
+    """What a client is told of the first fault in what should be of this kind."""
+    fault = first_fault(error, schema_of(kind))
+    return Unacceptable(fault.code, f"{fault.pointer}: {fault.told}", pointer=fault.pointer)

@@ -49,6 +49,7 @@ CODES: Mapping[int, Mapping[str, str]] = {
         "idempotency_in_progress": "the same request is being carried out; ask again shortly",
         "model_exists": "the name is taken",
         "model_frozen": "the model's config says that it is never trained",
+        "nothing_remembered": "the model keeps no vectors, or too few yet, to compare versions by",
         "upstream_changed": "the upstream's model is another than the one that this model reduces",
         "upstream_width": "the upstream's embeddings are not input_size wide",
         "version_exists": "that version is on disk already",

@@ -19,7 +19,7 @@ from app.errors import Malformed, Unacceptable
 from app.service import Service, make_key
 from app.settings import Settings
 from app.telemetry import Metrics
-from app.types import FloatArray, Key, Reduced, Stamp, TrainStep
+from app.types import ID_FIELDS, FloatArray, Key, Reduced, Stamp, TrainStep
 
 # What takes about a millisecond: a hop to another thread is worth it for more.
 _INLINE_JSON_BYTES = 1 << 20
@@ -27,6 +27,7 @@ _INLINE_BINARY_BYTES = 4 << 20
 _INLINE_HASHED_BYTES = 1 << 20
 _INLINE_TEXT_NUMBERS = 1 << 15
 _INLINE_BINARY_NUMBERS = 1 << 20
+_NO_FIELDS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,11 @@ def query_options(scope: Scope, allowed: frozenset[str]) -> dict[str, Any]:
         names = ", ".join(sorted(allowed)) or "none"
         raise Unacceptable("unknown_field", f"expected only these query parameters: {names}")
     return options
+
+
+def id_fields(edge: Edge, model: str) -> frozenset[str]:
+    """The arrays of a body that are ids for this model; none where there is no such model."""
+    return ID_FIELDS if edge.service.takes_ids(model) else _NO_FIELDS
 
 
 async def decode(edge: Edge, reader: Codec, body: Buffer, schema: BodySchema) -> Body:

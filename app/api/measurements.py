@@ -21,7 +21,8 @@ def measurements(service: Service) -> Iterator[Metric]:
     yield _refused_steps(service)
     yield _live_version(service)
     yield from _gates(service)
-    yield from _qualities(service)
+    yield _qualities(service)
+    yield _compatibilities(service)
     yield _drift(service)
 
 
@@ -100,7 +101,7 @@ def _gates(service: Service) -> Iterator[Metric]:
     yield from (is_open, figures)
 
 
-def _qualities(service: Service) -> Iterator[Metric]:
+def _qualities(service: Service) -> Metric:
     figures = GaugeMetricFamily(
         "slimvec_quality",
         "What the version of the figure `version` keeps of the vectors that the model remembers",
@@ -112,7 +113,22 @@ def _qualities(service: Service) -> Iterator[Metric]:
         for name, value in asdict(live.quality).items():
             if name != "at" and value is not None:
                 figures.add_metric((live.name, name), value)
-    yield figures
+    return figures
+
+
+def _compatibilities(service: Service) -> Metric:
+    figures = GaugeMetricFamily(
+        "slimvec_compatibility",
+        "How queries of the checkpoint `version` do in a corpus of the one before it",
+        labels=("model", "figure"),
+    )
+    for live in service.live_models():
+        if live.compatibility is None:
+            continue
+        for name, value in asdict(live.compatibility).items():
+            if value is not None:
+                figures.add_metric((live.name, name), value)
+    return figures
 
 
 def _drift(service: Service) -> Metric:

@@ -321,6 +321,8 @@ HEADERS: Json = {
     "Model-Name": _header("the model that answered", type="string"),
     "Model-Version": _header("the version of its weights", type="integer"),
     "Model-Digest": _header("their digest", type="string", pattern="^[0-9a-f]{16}$"),
+    "Aligned-To-Version": _header("the version whose space the map leads into", type="integer"),
+    "Aligned-To-Digest": _header("its digest", type="string", pattern="^[0-9a-f]{16}$"),
     "Request-Id": _header("the client's own, if it sent a harmless one", type="string"),
     "Server-Timing": _header("milliseconds until the answer began", type="string"),
     "Idempotency-Replayed": _header(

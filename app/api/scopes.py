@@ -61,6 +61,7 @@ SCOPES: Mapping[tuple[str, str], Needs] = {
     ("GET", "/models/{model}/versions"): READ,
     ("POST", "/models/{model}/versions"): TRAIN,
     ("GET", "/models/{model}/versions/{version}"): READ,
+    ("GET", "/models/{model}/versions/{version}/alignment"): READ,
     ("PUT", "/models/{model}/serving"): ADMIN,
     ("POST", "/models/{model}/rollback"): ADMIN,
     ("GET", "/models/{model}/upstream"): READ,

@@ -97,7 +97,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Refuse new train steps from the moment of the signal."""
-        self._service.begin_drain()
+        self._service.life.begin_drain()
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -106,11 +106,11 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _announce_when_ready(self) -> None:
-        while self._service.phase == "starting":
+        while self._service.life.phase == "starting":
             await asyncio.sleep(_READY_POLL_S)
-        if self._service.phase == "failed":
+        if self._service.life.phase == "failed":
             self.should_exit = True
-        if self._service.phase == "ready":
+        if self._service.life.phase == "ready":
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             self._announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import click
 
 from app import __version__
+from app.cli.align import align
 from app.cli.compare import compare
 from app.cli.fit import fit
 from app.cli.import_ import import_
@@ -27,7 +28,7 @@ from app.cli.verify import verify
 
 __all__ = ["main", "read_settings"]
 
-_COMMANDS = (serve, import_, train, fit, compare, journal, verify, repair, keys)
+_COMMANDS = (serve, import_, train, fit, compare, align, journal, verify, repair, keys)
 
 
 @click.group()

@@ -11,6 +11,7 @@ import click
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from app.allowed import schema_of
 from app.errors import SlimvecError, StartupError
 from app.faults import first_fault
 from app.settings import ENV_PREFIX, Settings
@@ -44,12 +45,12 @@ def read_settings(given: dict[str, Any]) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        fault = first_fault(error)
+        fault = first_fault(error, schema_of(Settings))
         name = fault.pointer.strip("/")
         raise StartupError(
             "settings_invalid",
-            f"--{name.replace('_', '-')} (or {ENV_PREFIX}{name.upper()}): {fault.sentence}, "
-            f"got {error.errors()[0]['input']!r}; it is the {_described(name)}",
+            f"--{name.replace('_', '-')} (or {ENV_PREFIX}{name.upper()}): {fault.told}; "
+            f"it is the {_described(name)}",
         ) from None
 
 
@@ -59,7 +60,7 @@ def errors_as_exit_codes() -> Iterator[None]:
     try:
         yield
     except SlimvecError as error:
-        click.echo(f"slimvec: {error.detail}", err=True)
+        click.echo(f"slimvec: {error.placed}", err=True)
         sys.exit(error.exit_code if isinstance(error, StartupError) else 1)
 
 

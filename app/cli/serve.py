@@ -69,9 +69,9 @@ def _serve(settings: Settings) -> None:
 
 def _check_end(service: Service) -> None:
     """Exit with 1 when the server ended without what it promised."""
-    if service.phase == "failed":
+    if service.life.phase == "failed":
         raise StartupError("start_failed", "the start failed; the log says why", exit_code=1)
-    if not service.is_saved:
+    if not service.life.is_saved:
         raise StartupError(
             "not_saved", "the last checkpoint could not be written; the log says why", exit_code=1
         )

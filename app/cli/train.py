@@ -145,7 +145,7 @@ class _Progress:
         self._bar.clear()
         click.echo(
             f"refused: rows {rows.start} to {rows.stop - 1} (record {refused.record}): "
-            f"{refused.error.detail}",
+            f"{refused.error.placed}",
             err=True,
         )
 

@@ -8,13 +8,23 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import TypeAdapter
 
 from app.client.actions import Answer
 from app.client.refusals import not_understood
 from app.codecs import pack, unpack
 from app.codecs.dtypes import FLOAT64, to_float32
 from app.errors import SlimvecError, Unacceptable
-from app.types import WHOLE_FIELDS, Batch, Derivative, FloatArray, Reduced, Stamp
+from app.types import (
+    WHOLE_FIELDS,
+    AlignedBy,
+    Alignment,
+    Batch,
+    Derivative,
+    FloatArray,
+    Reduced,
+    Stamp,
+)
 
 SAFETENSORS = "application/x-safetensors"
 
@@ -25,6 +35,7 @@ Fields: TypeAlias = Mapping[str, ArrayLike | None]
 _LENGTH = struct.Struct("<I")
 _NUMBERS = "fiub"  # numpy's kinds: floats, integers, booleans
 _WHOLE = "iub"
+_ALIGNED_BY: TypeAdapter[AlignedBy] = TypeAdapter(AlignedBy)
 _AS_THEY_ARE = (np.dtype(np.float16), np.dtype(np.float32))
 
 
@@ -67,6 +78,31 @@ def read_derivative(answer: Answer) -> Derivative:
     """
     (reduced, derivative), stamp = _stamped(answer, "reduced", "derivative")
     return Derivative(reduced, derivative, stamp)
+
+
+def read_alignment(answer: Answer) -> Alignment:
+    """The map between two versions, in an array of the caller's own, with all that is told of it.
+
+    Raises:
+        NotUnderstood: it is not there.
+    """
+    try:
+        arrays, told = unpack(answer.body)
+        return Alignment(
+            rotation=arrays["rotation"].astype(np.float32),
+            stamp=Stamp(told["model"], int(told["version"]), told["digest"]),
+            to=Stamp(told["model"], int(told["to"]), told["to_digest"]),
+            aligned_by=_ALIGNED_BY.validate_python(told["aligned_by"]),
+            vectors=int(told["vectors"]),
+            queries=int(told["queries"]),
+            cosine=float(told["cosine"]),
+            cosine_aligned=float(told["cosine_aligned"]),
+            nn10=float(told["nn10"]),
+            nn10_aligned=float(told["nn10_aligned"]),
+            nn10_own=float(told["nn10_own"]),
+        )
+    except (SlimvecError, KeyError, ValueError):  # pydantic's error is one of the last
+        raise not_understood("another body than a map between two versions") from None
 
 
 def _stamped(answer: Answer, *names: str) -> tuple[list[FloatArray], Stamp]:

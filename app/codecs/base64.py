@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from binascii import a2b_base64, b2a_base64
+from collections.abc import Mapping
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import simdjson
 
-from app.codecs.dtypes import FLOAT32, NAMES, DType, check_float, to_float32, view
+from app.codecs.dtypes import FLOAT32, FLOATS, NAMES, DType, check_dtype, to_float32, view
 from app.codecs.fields import check_fields
 from app.codecs.shapes import check_dimensions, check_length, check_rows
 from app.errors import Unacceptable
 from app.types import FloatArray, Json
 
-
-class Check(Protocol):
-    """Says whether an array may have a dtype; see `check_float`."""
-
-    def __call__(self, dtype: DType | None, *, pointer: str) -> DType:
-        """The dtype itself."""
-        ...
-
-
 _FIELDS = frozenset({"shape", "dtype", "data"})
 
 
 def read_base64(
-    fields: simdjson.Object, *, max_rows: int, pointer: str, check: Check = check_float
+    fields: simdjson.Object,
+    *,
+    max_rows: int,
+    pointer: str,
+    allowed: Mapping[str, DType] = FLOATS,
 ) -> FloatArray:
     """The array that the three fields describe.
 
@@ -35,7 +31,7 @@ def read_base64(
         fields: shape, dtype and data.
         max_rows: most rows.
         pointer: where they stand in the document.
-        check: which dtypes it may have.
+        allowed: the dtypes that it may have, by name.
 
     Raises:
         Malformed: `duplicate_key`.
@@ -51,7 +47,7 @@ def read_base64(
             "missing_field", f"expected the fields {', '.join(sorted(_FIELDS))}", pointer=pointer
         )
     name = _typed(fields["dtype"], str, f"{pointer}/dtype")
-    dtype = check(NAMES.get(name), pointer=f"{pointer}/dtype")
+    dtype = check_dtype(NAMES.get(name), pointer=f"{pointer}/dtype", allowed=allowed)
     sizes = _typed(fields["shape"], simdjson.Array, f"{pointer}/shape")
     shape = check_dimensions(sizes, pointer=f"{pointer}/shape")
     check_rows(shape, max_rows=max_rows, pointer=f"{pointer}/shape")

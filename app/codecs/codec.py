@@ -20,7 +20,9 @@ class BodySchema:
         arrays: fields that hold arrays (`hidden_states`, `targets`, …).
         options: the other fields; their plain JSON values are passed on undigested.
         max_rows: most rows of any array, a row being one vector along the last dimension.
-        whole: arrays of whole numbers, which binary bodies may give in an integer dtype.
+        whole: arrays of whole numbers, which binary bodies may give in an integer dtype or as
+            booleans.
+        ids: arrays of ids, which they may give as int32 or int64.
 
     Attributes:
         fields: every name that a body may hold.
@@ -30,6 +32,7 @@ class BodySchema:
     options: frozenset[str]
     max_rows: int
     whole: frozenset[str] = frozenset()
+    ids: frozenset[str] = frozenset()
     fields: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:

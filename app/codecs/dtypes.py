@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.codecs.codec import Buffer
+from app.codecs.codec import BodySchema, Buffer
 from app.codecs.shapes import Shape
 from app.errors import Unacceptable
 from app.types import FloatArray
@@ -31,17 +31,19 @@ FLOAT16 = DType("float16", "F16", "FP16", np.dtype("<f2"))
 BFLOAT16 = DType("bfloat16", "BF16", "BF16", np.dtype("<u2"))
 FLOAT64 = DType("float64", "F64", "FP64", np.dtype("<f8"))
 _FLOATS = (FLOAT32, FLOAT16, BFLOAT16, FLOAT64)
+INT64 = DType("int64", "I64", "INT64", np.dtype("<i8"))
+_INTEGERS = (INT64, DType("int32", "I32", "INT32", np.dtype("<i4")))
 _OTHERS = (
-    DType("int64", "I64", "INT64", np.dtype("<i8")),
-    DType("int32", "I32", "INT32", np.dtype("<i4")),
+    *_INTEGERS,
     DType("uint8", "U8", "UINT8", np.dtype("|u1")),
     DType("bool", "BOOL", "BOOL", np.dtype("|b1")),
 )
 
 FLOATS: Mapping[str, DType] = {dtype.name: dtype for dtype in _FLOATS}
+IDS: Mapping[str, DType] = {dtype.name: dtype for dtype in _FLOATS + _INTEGERS}
 NAMES: Mapping[str, DType] = {dtype.name: dtype for dtype in _FLOATS + _OTHERS}
 SAFETENSORS: Mapping[str, DType] = {dtype.safetensors: dtype for dtype in _FLOATS + _OTHERS}
-DATATYPES: Mapping[str, DType] = {dtype.datatype: dtype for dtype in _FLOATS}
+DATATYPES: Mapping[str, DType] = {dtype.datatype: dtype for dtype in _FLOATS + _OTHERS}
 NUMPY: Mapping[np.dtype[Any], DType] = {
     dtype.stored: dtype for dtype in _FLOATS + _OTHERS if dtype is not BFLOAT16
 }
@@ -51,31 +53,25 @@ NUMPY: Mapping[np.dtype[Any], DType] = {
 _MOST_WHOLE = 1 << 24
 
 
-def check_float(dtype: DType | None, *, pointer: str) -> DType:
-    """The dtype itself, when vectors may have it.
+def allowed_dtypes(schema: BodySchema, field: str) -> Mapping[str, DType]:
+    """What an array of this field may be, by name."""
+    if field in schema.whole:
+        return NAMES
+    return IDS if field in schema.ids else FLOATS
+
+
+def check_dtype(
+    dtype: DType | None, *, pointer: str, allowed: Mapping[str, DType] = FLOATS
+) -> DType:
+    """The dtype itself, when it is one of those that are allowed.
 
     Raises:
         Unacceptable: `unsupported_dtype`.
     """
-    if dtype is None or dtype.name not in FLOATS:
+    if dtype is None or dtype.name not in allowed:
         raise Unacceptable(
             "unsupported_dtype",
-            f"expected dtype {', '.join(FLOATS)} (little-endian), got another; convert the array",
-            pointer=pointer,
-        )
-    return dtype
-
-
-def check_number(dtype: DType | None, *, pointer: str) -> DType:
-    """The dtype itself, when an array of whole numbers may have it.
-
-    Raises:
-        Unacceptable: `unsupported_dtype`.
-    """
-    if dtype is None:
-        raise Unacceptable(
-            "unsupported_dtype",
-            f"expected dtype {', '.join(NAMES)} (little-endian), got another; convert the array",
+            f"expected dtype {', '.join(allowed)} (little-endian), got another; convert the array",
             pointer=pointer,
         )
     return dtype

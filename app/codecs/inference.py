@@ -65,7 +65,13 @@ class InferenceCodec:
         self._understand_once = lru_cache(maxsize=256)(self._understand)
 
     def decode(
-        self, body: Buffer, header_length: int | None, *, input_size: int, max_rows: int
+        self,
+        body: Buffer,
+        header_length: int | None,
+        *,
+        input_size: int,
+        max_rows: int,
+        takes_ids: bool = False,
     ) -> InferRequest:
         """The request that a body holds.
 
@@ -75,6 +81,7 @@ class InferenceCodec:
                 form, whose body is the tensor alone.
             input_size: width of the model that it is for; only the raw form does not say its own.
             max_rows: most rows.
+            takes_ids: whether that model takes ids, which may be integers.
 
         Raises:
             Malformed: the JSON part is not strict JSON.
@@ -83,14 +90,15 @@ class InferenceCodec:
             Unimplemented: the answer is wanted in a form that is not offered.
         """
         if header_length == 0:
-            rows = read_raw(body, input_size=input_size, max_rows=max_rows)
+            rows = read_raw(body, input_size=input_size, max_rows=max_rows, takes_ids=takes_ids)
             return InferRequest(hidden_states=rows, is_binary=True)
         if header_length is None:
-            head, length = self._understand(body, max_rows), len(body)
+            head, length = self._understand(body, max_rows, takes_ids), len(body)
         else:
             text, length = bytes(memoryview(body)[:header_length]), header_length
             is_small = length <= _REMEMBERED_BYTES
-            head = (self._understand_once if is_small else self._understand)(text, max_rows)
+            understand = self._understand_once if is_small else self._understand
+            head = understand(text, max_rows, takes_ids)
         return InferRequest(
             hidden_states=head.tensor.values(body, length),
             parameters=head.parameters,
@@ -118,11 +126,11 @@ class InferenceCodec:
         values = array.astype(FLOAT32.stored, order="C", copy=False)
         return b"".join((head, values.data)), len(head)
 
-    def _understand(self, text: Buffer, max_rows: int) -> _Head:
-        return self._parsers.read(text, lambda root: _read(root, text, max_rows))
+    def _understand(self, text: Buffer, max_rows: int, takes_ids: bool) -> _Head:
+        return self._parsers.read(text, lambda root: _read(root, text, max_rows, takes_ids))
 
 
-def _read(root: Any, text: Buffer, max_rows: int) -> _Head:
+def _read(root: Any, text: Buffer, max_rows: int, takes_ids: bool) -> _Head:
     if type(root) is not simdjson.Object:
         raise not_an_object()
     members(root)
@@ -131,7 +139,9 @@ def _read(root: Any, text: Buffer, max_rows: int) -> _Head:
     is_binary, num_lists = _wanted(root, parameters)
     fields = only_tensor(root.get("inputs"), INPUT, "/inputs")
     # Two more lists than the data has: the inputs and the shape.
-    tensor = read_tensor(fields, text, max_rows=max_rows, num_other_lists=num_lists + 2)
+    tensor = read_tensor(
+        fields, text, max_rows=max_rows, num_other_lists=num_lists + 2, takes_ids=takes_ids
+    )
     return _Head(
         tensor=tensor,
         parameters=parameters,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -9,7 +10,18 @@ import numpy as np
 import simdjson
 
 from app.codecs.codec import Buffer
-from app.codecs.dtypes import DATATYPES, FLOAT32, FLOAT64, DType, to_float32, view
+from app.codecs.dtypes import (
+    BFLOAT16,
+    DATATYPES,
+    FLOAT16,
+    FLOAT32,
+    FLOATS,
+    IDS,
+    INT64,
+    DType,
+    to_float32,
+    view,
+)
 from app.codecs.inference_document import parameters_of, typed
 from app.codecs.nested import check_regular, read_nested
 from app.codecs.shapes import Shape, check_dimensions, check_length, check_rows
@@ -19,7 +31,7 @@ from app.types import FloatArray
 _POINTER = "/inputs/0"
 _DATA = f"{_POINTER}/data"
 _SIZE = "binary_data_size"
-_IN_JSON = (FLOAT32, FLOAT64)
+_NEVER_IN_JSON = (FLOAT16, BFLOAT16)
 # Named in a refusal: they are the protocol's words, and not only the request's.
 _OTHERS = frozenset(
     ("BOOL", "BYTES", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
@@ -52,27 +64,39 @@ class DeclaredTensor:
         return to_float32(view(body, offset, self.dtype, self.shape), self.dtype, pointer=_POINTER)
 
 
-def read_raw(body: Buffer, *, input_size: int, max_rows: int) -> FloatArray:
-    """Rows of float32 and nothing else.
+def input_dtype(*, takes_ids: bool) -> DType:
+    """What a model is told to take: ids, where it takes those, and numbers otherwise."""
+    return INT64 if takes_ids else FLOAT32
+
+
+def read_raw(body: Buffer, *, input_size: int, max_rows: int, takes_ids: bool) -> FloatArray:
+    """Rows of the `input_dtype` and nothing else.
 
     Raises:
-        Unacceptable: `length_mismatch`.
+        Unacceptable: `length_mismatch`, `out_of_range`.
         TooLarge: `too_many_rows`.
     """
-    num_bytes = input_size * FLOAT32.stored.itemsize
+    dtype = input_dtype(takes_ids=takes_ids)
+    num_bytes = input_size * dtype.stored.itemsize
     num_rows, rest = divmod(len(body), num_bytes)
     if rest:
         raise Unacceptable(
             "length_mismatch",
-            f"expected rows of {num_bytes} bytes (FP32), got {len(body)} bytes; send whole rows",
+            f"expected rows of {num_bytes} bytes ({dtype.datatype}), got {len(body)} bytes; "
+            "send whole rows",
         )
     shape = (num_rows, input_size)
     _check_rows(shape, max_rows)
-    return view(body, 0, FLOAT32, shape)
+    return to_float32(view(body, 0, dtype, shape), dtype, pointer=_POINTER)
 
 
 def read_tensor(
-    fields: simdjson.Object, text: Buffer, *, max_rows: int, num_other_lists: int
+    fields: simdjson.Object,
+    text: Buffer,
+    *,
+    max_rows: int,
+    num_other_lists: int,
+    takes_ids: bool,
 ) -> DeclaredTensor:
     """The tensor that an entry of `inputs` declares.
 
@@ -81,6 +105,7 @@ def read_tensor(
         text: the JSON part that it is in.
         max_rows: most rows.
         num_other_lists: lists that the JSON part holds beside `data`.
+        takes_ids: whether it may be of integers.
 
     Raises:
         Malformed: `duplicate_key`.
@@ -88,7 +113,8 @@ def read_tensor(
             `length_mismatch`, `ragged_rows`, `out_of_range`.
         TooLarge: `too_many_rows`.
     """
-    dtype = _dtype(typed(fields.get("datatype"), str, f"{_POINTER}/datatype"))
+    allowed = IDS if takes_ids else FLOATS
+    dtype = _dtype(typed(fields.get("datatype"), str, f"{_POINTER}/datatype"), allowed)
     at = f"{_POINTER}/shape"
     shape = check_dimensions(typed(fields.get("shape"), simdjson.Array, at), pointer=at)
     _check_rows(shape, max_rows)
@@ -101,7 +127,7 @@ def read_tensor(
         at = f"{_POINTER}/parameters/{_SIZE}"
         check_length(typed(num_bytes, int, at), shape, dtype.stored.itemsize, pointer=at)
         return DeclaredTensor(dtype=dtype, shape=shape, num_bytes=num_bytes)
-    if dtype not in _IN_JSON:
+    if dtype in _NEVER_IN_JSON:
         raise Unacceptable(
             "unsupported_dtype",
             f"expected {dtype.datatype} in binary, got it in JSON; send it behind the JSON part, "
@@ -113,13 +139,14 @@ def read_tensor(
     return DeclaredTensor(dtype=dtype, shape=shape, array=array)
 
 
-def _dtype(name: str) -> DType:
+def _dtype(name: str, allowed: Mapping[str, DType]) -> DType:
     dtype = DATATYPES.get(name)
-    if dtype is None:
+    if dtype is None or dtype.name not in allowed:
         got = name if name in _OTHERS else "another"
         raise Unacceptable(
             "unsupported_dtype",
-            f"expected the datatype {', '.join(DATATYPES)}, got {got}; convert the tensor",
+            f"expected the datatype {', '.join(dtype.datatype for dtype in allowed.values())}, "
+            f"got {got}; convert the tensor",
             pointer=f"{_POINTER}/datatype",
         )
     return dtype

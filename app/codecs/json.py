@@ -10,7 +10,7 @@ import simdjson
 
 from app.codecs.base64 import read_base64, write_base64
 from app.codecs.codec import CODECS, Body, BodySchema, Buffer, Encoding
-from app.codecs.dtypes import check_float, check_number
+from app.codecs.dtypes import allowed_dtypes
 from app.codecs.fields import check_fields
 from app.codecs.nested import NestedLists, check_regular, kind, read_nested, read_whole
 from app.codecs.parsers import Parsers, field_names
@@ -80,9 +80,9 @@ def _read(root: Any, body: Buffer, schema: BodySchema) -> Body:
             read = read_whole if name in schema.whole else read_nested
             nested[name] = read(value, max_rows=schema.max_rows, pointer=pointer)
         elif type(value) is simdjson.Object:
-            check = check_number if name in schema.whole else check_float
+            allowed = allowed_dtypes(schema, name)
             arrays[name] = read_base64(
-                value, max_rows=schema.max_rows, pointer=pointer, check=check
+                value, max_rows=schema.max_rows, pointer=pointer, allowed=allowed
             )
         else:
             raise _not_an_array(value, pointer)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Literal
 
 from app.codecs.codec import CODECS, Body, BodySchema, Buffer, Encoding
-from app.codecs.dtypes import FLOAT32, NUMPY, DType, check_float, to_float32, view
+from app.codecs.dtypes import FLOAT32, NUMPY, DType, allowed_dtypes, check_dtype, to_float32, view
 from app.codecs.fields import check_fields, empty_body
 from app.codecs.shapes import Shape, check_dimensions, check_length, check_rows
 from app.errors import Unacceptable
@@ -42,7 +42,7 @@ class NpyCodec:
         if not len(body):
             raise empty_body(self.media_type)
         check_fields([_FIELD], schema.arrays)
-        offset, dtype, shape, order = _read_header(body)
+        offset, dtype, shape, order = _read_header(body, schema)
         check_rows(shape, max_rows=schema.max_rows, pointer=_POINTER)
         check_length(len(body) - offset, shape, dtype.stored.itemsize, pointer=_POINTER)
         values = view(body, offset, dtype, shape, order=order)
@@ -58,7 +58,7 @@ class NpyCodec:
         return b"".join((_MAGIC, b"\x01\x00", len(text).to_bytes(2, "little"), text, array.data))
 
 
-def _read_header(body: Buffer) -> tuple[int, DType, Shape, Literal["C", "F"]]:
+def _read_header(body: Buffer, schema: BodySchema) -> tuple[int, DType, Shape, Literal["C", "F"]]:
     """Where the values begin, and what they are."""
     version_at = len(_MAGIC)
     start = bytes(body[: version_at + 6])
@@ -69,18 +69,19 @@ def _read_header(body: Buffer) -> tuple[int, DType, Shape, Literal["C", "F"]]:
     length = int.from_bytes(start[version_at + 2 : header_at], "little")
     if length > min(_MAX_HEADER_BYTES, len(body) - header_at):
         raise _malformed()
-    dtype, shape, order = _understood(bytes(body[header_at : header_at + length]))
+    dtype, shape, order = _understood(bytes(body[header_at : header_at + length]), schema)
     return header_at + length, dtype, shape, order
 
 
 # Batches come in a few shapes, again and again: a header is read once.
 @lru_cache(maxsize=64)
-def _understood(text: bytes) -> tuple[DType, Shape, Literal["C", "F"]]:
+def _understood(text: bytes, schema: BodySchema) -> tuple[DType, Shape, Literal["C", "F"]]:
     header = _HEADER.fullmatch(text)
     if header is None:
         raise _malformed()
     descr = (header["descr"] or b"").decode("latin-1")
-    dtype = check_float(_SUPPORTED.get(descr), pointer=_POINTER)
+    allowed = allowed_dtypes(schema, _FIELD)
+    dtype = check_dtype(_SUPPORTED.get(descr), pointer=_POINTER, allowed=allowed)
     sizes = [int(size) for size in header["shape"].split(b",") if size.strip()]
     shape = check_dimensions(sizes, pointer=_POINTER)
     return dtype, shape, "F" if header["fortran"] == b"True" else "C"

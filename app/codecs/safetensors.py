@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from app.codecs.codec import CODECS, Body, BodySchema, Buffer, Encoding
-from app.codecs.dtypes import FLOAT32, check_float, check_number, to_float32, view
+from app.codecs.dtypes import FLOAT32, allowed_dtypes, check_dtype, to_float32, view
 from app.codecs.fields import check_fields, empty_body
 from app.codecs.shapes import Shape, check_rows
 from app.codecs.tensors import (
@@ -51,8 +51,7 @@ def _tensors(text: bytes, schema: BodySchema, num_bytes: int) -> Mapping[str, Te
     tensors, _ = understand_header(text, REQUEST_LIMITS, num_bytes)
     check_fields(list(tensors), schema.arrays)
     for name, tensor in tensors.items():
-        check = check_number if name in schema.whole else check_float
-        check(tensor.dtype, pointer=f"/{name}")
+        check_dtype(tensor.dtype, pointer=f"/{name}", allowed=allowed_dtypes(schema, name))
         check_rows(tensor.shape, max_rows=schema.max_rows, pointer=f"/{name}")
     return tensors
 

@@ -19,6 +19,7 @@ from app.training.metrics import (
     recall_at,
     sampled_queries,
 )
+from app.wording import offered
 
 _NEIGHBOURS = 10
 _BYTES_A_NUMBER = 4
@@ -75,9 +76,11 @@ def compare(
         ConfigInvalid: a dimension above the width of the vectors, or below 1.
     """
     size = division.input_size
-    if not components or not all(1 <= k <= size for k in components):
+    others = [k for k in components if not 1 <= k <= size]
+    if others or not components:
         raise ConfigInvalid(
-            f"expected numbers of components from 1 to the {size} of the vectors; leave out others",
+            f"expected numbers of components from 1 to {size}, the width of these vectors, got "
+            f"{offered(others[0]) if others else 'none'}; leave out others",
             pointer="/components",
         )
     return Comparison(

@@ -1,7 +1,6 @@
 """Config: what a model is and how it learns."""
 
-from app.config.arguments import Arguments, offered, parse_arguments, parse_method
-from app.config.component import Component
+from app.config.component import Component, read_component
 from app.config.guards import CanaryConfig, GuardsConfig
 from app.config.model import (
     MAX_OBSERVED,
@@ -18,6 +17,7 @@ from app.config.optimizer import (
     ParameterGroup,
 )
 from app.config.recipe import DistilConfig, GateConfig, ObserveConfig
+from app.config.typed_arguments import Arguments, parse_arguments, parse_method
 
 __all__ = [
     "MAX_LEARNING_RATE",
@@ -35,9 +35,9 @@ __all__ = [
     "OptimizerConfig",
     "ParameterGroup",
     "can_follow_moments",
-    "offered",
     "parse_arguments",
     "parse_config",
     "parse_loss",
     "parse_method",
+    "read_component",
 ]

@@ -13,7 +13,8 @@ from pydantic import (
     model_validator,
 )
 
-from app.config.component import Component, named
+from app.allowed import schema_of
+from app.config.component import Component, named, read_component
 from app.config.guards import GuardsConfig
 from app.config.optimizer import MAX_ACCUMULATED, ClippingConfig, OptimizerConfig
 from app.config.recipe import DistilConfig, GateConfig, ObserveConfig, Recipe
@@ -142,19 +143,15 @@ def parse_config(document: object) -> ModelConfig:
     try:
         return ModelConfig.model_validate(document)
     except ValidationError as error:
-        fault = first_fault(error)
-        raise ConfigInvalid(f"{fault.pointer}: {fault.sentence}", pointer=fault.pointer) from None
+        fault = first_fault(error, schema_of(ModelConfig))
+        raise ConfigInvalid(f"{fault.pointer}: {fault.told}", pointer=fault.pointer) from None
 
 
-def parse_loss(document: object) -> Component:
+def parse_loss(document: object, *, pointer: str = "/loss") -> Component:
     """Validate the `loss` of one train step: a name or `{"type": …}`.
 
     Raises:
         ConfigInvalid: with the JSON pointer of the first fault.
     """
-    try:
-        return Component.model_validate(named(document))
-    except ValidationError:
-        raise ConfigInvalid(
-            'expected a loss name or an object like {"type": "mse"}', pointer="/loss"
-        ) from None
+    wanted = 'the name of a loss, or an object like {"type": "mse"}'
+    return read_component(named(document), wanted=wanted, pointer=pointer)

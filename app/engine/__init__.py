@@ -9,6 +9,7 @@ from app.engine.jobs import Job, Line
 from app.engine.live import LiveModel
 from app.engine.replay import Past, Replay
 from app.engine.snapshot import Snapshot
+from app.engine.standing import Taken
 
 __all__ = [
     "Accumulator",
@@ -23,6 +24,7 @@ __all__ = [
     "Past",
     "Replay",
     "Snapshot",
+    "Taken",
     "Ticket",
     "choose_device",
 ]

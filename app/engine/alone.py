@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from app.engine.batch import Product
-from app.engine.memory import is_out_of_memory
+from app.engine.out_of_memory import is_out_of_memory
 from app.engine.snapshot import Snapshot
 from app.engine.tiling import BY_ROW, numbers_held
 from app.errors import OutOfMemory

@@ -12,8 +12,8 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from app.engine.memory import MemoryWatch, is_out_of_memory
 from app.engine.multiplier import Multiplier
+from app.engine.out_of_memory import MemoryWatch, is_out_of_memory
 from app.engine.snapshot import Snapshot
 from app.errors import OutOfMemory
 from app.types import FloatArray

@@ -23,8 +23,8 @@ from app.engine.batcher import Batcher
 from app.engine.device import ChosenDevice
 from app.engine.large import LargeWork
 from app.engine.live import LiveModel
-from app.engine.memory import MemoryWatch
 from app.engine.multiplier import HostMultiplier, Multiplier
+from app.engine.out_of_memory import MemoryWatch
 from app.engine.sizes import check_sizes
 from app.engine.snapshot import Snapshot, to_arrays
 from app.engine.staged import StagedMultiplier

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 from app.engine.fitting import fit_answer
 from app.engine.jobs import Job
@@ -10,7 +11,16 @@ from app.engine.publication import Publication
 from app.errors import SlimvecError, Unavailable
 from app.training.savepoint import Savepoint
 from app.training.trainer import FitOutcome, StepOutcome, Trainer
-from app.types import Change, ChangeAnswer, ControlAnswer, Serve, Serving, StepAnswer
+from app.types import (
+    Change,
+    ChangeAnswer,
+    ControlAnswer,
+    GateAnswer,
+    Judge,
+    Serve,
+    Serving,
+    StepAnswer,
+)
 
 
 class Group:
@@ -110,6 +120,9 @@ class Group:
             serving=self.serving,
             learning_rate=rates[0] if len(rates) == 1 else rates,
         )
+        gate = self.published.gate
+        if isinstance(job.request, Judge) and gate is not None:
+            return GateAnswer(**asdict(answer), is_open=gate.is_open, reason=gate.reason)
         return answer if outcome is None else fit_answer(answer, outcome)
 
     def _rates(self, outcome: StepOutcome | FitOutcome | None) -> tuple[float, ...]:

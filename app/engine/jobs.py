@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from app.engine.memory import is_out_of_memory
+from app.engine.out_of_memory import is_out_of_memory
 from app.errors import OutOfMemory, SlimvecError
 from app.training.trainer import Trainer
 from app.types import ChangeAnswer, ChangeRequest, Key

@@ -9,8 +9,8 @@ from functools import partial
 from typing import TypeVar
 
 from app.engine.batch import Product, outcomes
-from app.engine.memory import MemoryWatch, is_out_of_memory
 from app.engine.multiplier import HostMultiplier
+from app.engine.out_of_memory import MemoryWatch, is_out_of_memory
 from app.engine.snapshot import Snapshot
 from app.engine.thread import begin
 from app.errors import OutOfMemory

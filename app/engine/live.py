@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import TypeVar
 
 from app.config import ModelConfig
@@ -14,15 +13,17 @@ from app.engine.group import Group
 from app.engine.jobs import Job
 from app.engine.publication import Publication, Publisher
 from app.engine.replay import Replay
-from app.engine.snapshot import Snapshot, to_arrays
+from app.engine.snapshot import Snapshot
+from app.engine.standing import Stand, Taken, stand_of, take
 from app.engine.worker import TrainerWorker
 from app.errors import SlimvecError
+from app.layers import declared_once
 from app.training.trainer import Trainer
 from app.types import (
     Change,
     ChangeAnswer,
-    Checkpoint,
     Commit,
+    Compatibility,
     GateDescription,
     QualityDescription,
     Rollback,
@@ -32,16 +33,6 @@ from app.types import (
 T = TypeVar("T")
 
 _PINNED_KEPT = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stand:
-    """Where a trainer stands."""
-
-    version: int
-    step: int
-    state_digest: str
-    learning_rates: tuple[float, ...]
 
 
 class LiveModel:
@@ -58,8 +49,11 @@ class LiveModel:
         served: the snapshot of that version.
         counters: what the model did since the start, for `GET /models/{m}`.
         is_divergent: whether its replay gave other bits than the first time.
+        takes_ids: whether its rows are ids, for which integers may stand.
         is_observed: whether it remembers vectors that its quality can be taken of.
         quality: the last figures taken; none before the first.
+        checkpointed: the version that was written to disk last.
+        compatibility: of that one with the one written before it; none before the second.
     """
 
     def __init__(self, name: str, config: ModelConfig, trainer: Trainer, first: Snapshot) -> None:
@@ -70,8 +64,11 @@ class LiveModel:
         self.served = first
         self.counters: Counter[str] = Counter()
         self.is_divergent = False
+        self.takes_ids = declared_once(config).takes_ids
         self.is_observed = trainer.observed is not None
         self.quality: QualityDescription | None = None
+        self.checkpointed = first
+        self.compatibility: Compatibility | None = None
         self._publisher = Publisher(first, config)
         self._trainer = trainer
         self._worker: TrainerWorker | None = None
@@ -125,9 +122,9 @@ class LiveModel:
         self._publish(group.published)
         return group.changes
 
-    def prepared(self, beside: Callable[[int], T]) -> tuple[Checkpoint, T]:
+    def prepared(self, beside: Callable[[int], T]) -> tuple[Taken, T]:
         """The version as it is before the start; see `checkpoint`."""
-        return self._take_checkpoint(self._trainer, beside)
+        return take(self.config, self.snapshot, self._trainer), beside(self._trainer.version)
 
     def start(self, commit: Commit, *, queue_size: int, group_size: int) -> None:
         """Begin to accept changes."""
@@ -163,13 +160,16 @@ class LiveModel:
         """Why no change is accepted, if so."""
         return self._running.stopped
 
-    def checkpoint(self, beside: Callable[[int], T]) -> Future[tuple[Checkpoint, T]]:
+    def checkpoint(self, beside: Callable[[int], T]) -> Future[tuple[Taken, T]]:
         """The newest version, whole, taken between two groups of changes.
 
         Args:
             beside: called with that version at the same moment, in the trainer's thread.
         """
-        return self._running.ask(lambda trainer: self._take_checkpoint(trainer, beside))
+        # Between two groups the published snapshot and the trainer are at the same version.
+        return self._running.ask(
+            lambda trainer: (take(self.config, self.snapshot, trainer), beside(trainer.version))
+        )
 
     def ask(self, question: Callable[[], T]) -> Future[T]:
         """Whatever must be read between two groups of changes."""
@@ -181,10 +181,10 @@ class LiveModel:
         Args:
             beside: called at the same moment, in the trainer's thread.
         """
-        return self._running.ask(lambda trainer: (_stand(trainer), beside()))
+        return self._running.ask(lambda trainer: (stand_of(trainer), beside()))
 
     def examination(self) -> Future[Examination | None]:
-        """What takes the quality of the newest version; None where nothing is remembered."""
+        """What looks at versions of the model; None where nothing is remembered."""
         return self._running.ask(lambda trainer: examination(self.config, self.snapshot, trainer))
 
     def settled(self) -> Future[None]:
@@ -235,25 +235,3 @@ class LiveModel:
         if self.serving == "live":
             self.served = following.live
         self._publisher.tell(before, following)
-
-    def _take_checkpoint(
-        self, trainer: Trainer, beside: Callable[[int], T]
-    ) -> tuple[Checkpoint, T]:
-        # Between two groups the published snapshot and the trainer are at the same version.
-        checkpoint = Checkpoint(
-            config=self.config,
-            version=trainer.version,
-            digest=self.snapshot.stamp.digest,
-            serving=to_arrays(self.snapshot.tensors),
-            trainer=trainer.state(),
-        )
-        return checkpoint, beside(trainer.version)
-
-
-def _stand(trainer: Trainer) -> Stand:
-    return Stand(
-        version=trainer.version,
-        step=trainer.step,
-        state_digest=trainer.state_digest(),
-        learning_rates=trainer.learning_rates,
-    )

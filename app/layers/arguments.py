@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import torch
 
-from app.config import MAX_WIDTH, offered
-from app.errors import ConfigInvalid, pointer_token
+from app.allowed import Interval
+from app.config import MAX_WIDTH
+from app.errors import ConfigInvalid
+from app.faults import missing_argument, unknown_argument
+from app.wording import either, offered
 
 _KINDS: dict[type, str] = {
-    bool: "a boolean",
+    bool: "true or false",
     int: "an integer",
     float: "a number",
     str: "a string",
@@ -25,17 +27,6 @@ _KINDS: dict[type, str] = {
 }
 # How a layer is placed is the server's business, and what it starts from is the model's seed.
 _NEVER = frozenset({"device", "dtype", "generator", "sample"})
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """The numbers that an argument may be, both ends among them."""
-
-    least: float
-    most: float
-
-    def __contains__(self, value: object) -> bool:
-        return isinstance(value, int | float) and self.least <= value <= self.most
 
 
 # Of a number or of every number in an array; a tuple holds the allowed values themselves.
@@ -94,10 +85,8 @@ def check_arguments(
     }
     for name in required:
         if name not in checked and name not in derived:
-            raise ConfigInvalid(
-                f"expected {name} for {layer.__name__}, got none; add it",
-                pointer=f"{pointer}/{name}",
-            )
+            wanted = _allowed(known[name], limits.get(name))
+            raise missing_argument(layer.__name__, name, wanted, pointer=pointer)
     _check_agreement(checked, derived, pointer)
     return {**checked, **derived}
 
@@ -114,14 +103,29 @@ def check_choice(value: object, allowed: tuple[str, ...], *, pointer: str) -> st
 
 
 def check_only(
-    allowed: Collection[str], arguments: Mapping[str, object], *, layer: str, pointer: str
+    needed: Mapping[str, str],
+    arguments: Mapping[str, object],
+    *,
+    layer: str,
+    pointer: str,
+    optional: Collection[str] = (),
 ) -> None:
-    """Refuse arguments that a layer of ours, which has no torch class, does not have.
+    """Refuse other arguments than those of a layer of ours, which has no torch class.
+
+    Args:
+        needed: the arguments that it must be given, each with what it may be, in words.
+        arguments: what the config gives.
+        layer: its name.
+        pointer: where the layer stands in the config.
+        optional: the arguments that it may be given.
 
     Raises:
-        ConfigInvalid: with the pointer of the first one.
+        ConfigInvalid: one that it does not have, or one that is missing.
     """
-    _check_names(layer, list(allowed), arguments, pointer)
+    _check_names(layer, [*needed, *optional], arguments, pointer)
+    for name, wanted in needed.items():
+        if name not in arguments:
+            raise missing_argument(layer, name, wanted, pointer=pointer)
 
 
 def _names(
@@ -147,11 +151,7 @@ def _check_names(
 ) -> None:
     for name in arguments:
         if name not in allowed:
-            raise ConfigInvalid(
-                f"{layer} has no argument {name[:64]!r}; expected some of: "
-                f"{', '.join(allowed) or 'none'}",
-                pointer=f"{pointer}/{pointer_token(name)}",
-            )
+            raise unknown_argument(layer, name, allowed, pointer=pointer)
 
 
 def _check_agreement(
@@ -167,18 +167,22 @@ def _check_agreement(
 
 
 def _checked(hint: Any, bound: Bound | None, value: object, pointer: str) -> object:
+    wanted = _allowed(hint, bound)
     hint, noted = _without_notes(hint)
     bound = bound if bound is not None else noted
     if not _fits(hint, value):
-        got = _KINDS.get(type(value), "another kind")
-        raise ConfigInvalid(f"expected {_wanted(hint, bound)}, got {got}", pointer=pointer)
+        raise ConfigInvalid(f"expected {wanted}, got {offered(value)}", pointer=pointer)
     entries = value if isinstance(value, list) else [value]
     for entry in entries:
         if not _is_within(bound, entry):
-            raise ConfigInvalid(
-                f"expected {_wanted(hint, bound)}, got {offered(entry)}", pointer=pointer
-            )
+            raise ConfigInvalid(f"expected {wanted}, got {offered(entry)}", pointer=pointer)
     return tuple(entries) if isinstance(value, list) else value
+
+
+def _allowed(hint: Any, bound: Bound | None) -> str:
+    """What an argument may be, in words."""
+    hint, noted = _without_notes(hint)
+    return _wanted(hint, bound if bound is not None else noted)
 
 
 def _without_notes(hint: Any) -> tuple[Any, Bound | None]:
@@ -196,7 +200,7 @@ def _fits(hint: Any, value: object) -> bool:
     if origin in (Union, UnionType):
         return any(_fits(option, value) for option in get_args(hint))
     if origin is Literal:
-        return type(value) is str
+        return type(value) is str and value in get_args(hint)
     if origin in (list, tuple):
         return type(value) is list and _are_entries(get_args(hint), value)
     if origin is dict:
@@ -227,11 +231,16 @@ def _is_within(bound: Bound | None, value: object) -> bool:
 
 def _wanted(hint: Any, bound: Bound | None) -> str:
     if isinstance(bound, tuple):
-        return _either(offered(allowed) for allowed in bound)
-    kinds = _either(dict.fromkeys(_described(hint)))
-    if isinstance(bound, range):
-        return f"{kinds} from {bound[0]} to {bound[-1]}"
-    return f"{kinds} from {bound.least:g} to {bound.most:g}" if bound else kinds
+        return either(map(offered, bound))
+    described = _described(hint)
+    ends: Bound | None = bound
+    if bound is None and any("number" in words for words in described):
+        ends = _ANY_NUMBER
+    elif bound is None and any("integer" in words for words in described):
+        ends = _ANY_INTEGER
+    if isinstance(ends, range):
+        ends = Interval(ends[0], ends[-1])
+    return f"{either(described)} {ends or ''}".rstrip()
 
 
 def _described(hint: Any) -> list[str]:
@@ -243,14 +252,10 @@ def _described(hint: Any) -> list[str]:
     if get_origin(hint) in (list, tuple) or hint is torch.Size:
         count = [] if hint is torch.Size else [h for h in get_args(hint) if h is not Ellipsis]
         length = f"{len(count)} " if len(count) > 1 else ""
-        return [f"an array of {length}integers"]
+        others = " and nulls" if any(NoneType in get_args(h) for h in count) else ""
+        return [f"an array of {length}integers{others}"]
     kind = get_origin(hint) or hint
     return [_KINDS[kind]] if kind in _KINDS else []
-
-
-def _either(options: Iterable[str]) -> str:
-    *first, last = options
-    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _listed(value: object) -> object:

@@ -103,7 +103,7 @@ def _zero_padding_(module: nn.Module) -> None:
 
 def _nothing_to(verb: str, pointer: str) -> ConfigInvalid:
     return ConfigInvalid(
-        f"expected a layer with a weight to {verb}, and this one has none of its own; leave this "
+        f"expected a layer with a weight to {verb}, got one that has none of its own; leave this "
         "argument out",
         pointer=pointer,
     )

@@ -8,6 +8,7 @@ from typing import TypeVar
 from app.config import Arguments, parse_arguments
 from app.errors import ConfigInvalid
 from app.registry import Registry
+from app.wording import offered
 
 A = TypeVar("A", bound=Arguments)
 
@@ -22,7 +23,7 @@ def declared(registry: Registry[type[A]], value: object, *, pointer: str) -> A:
     if not isinstance(document, Mapping) or not isinstance(document.get("type"), str):
         raise ConfigInvalid(
             f'expected the name of one {registry.kind}, or an object with it as "type" and its '
-            "arguments beside",
+            f"arguments beside, got {offered(value)}; there are: {', '.join(registry)}",
             pointer=pointer,
         )
     # A short name is itself the fault; in an object the fault stands under "type".

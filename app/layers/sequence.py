@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
-from pydantic import ValidationError
 from torch import Tensor, nn
 
-from app.config import Component
+from app.config import Component, read_component
 from app.errors import ConfigInvalid
 from app.layers.beginning import declare_begun
 from app.layers.kind import KINDS, NO_CONTEXT, Context, Declared, Direct, Shape
 from app.layers.widths import size
+from app.wording import offered
 
 _MOST_LAYERS = 128
 _MOST_NESTING = 8
+LAYERS_WANTED = f"an array of 1 to {_MOST_LAYERS} layers"
 
 
 class LayerSequence(nn.Sequential):
@@ -108,21 +109,20 @@ def common_branches(parts: Sequence[Declared], *, pointer: str) -> tuple[str, ..
 
 def _components(layers: object, pointer: str) -> Sequence[Component]:
     if not isinstance(layers, list | tuple) or not 1 <= len(layers) <= _MOST_LAYERS:
-        raise ConfigInvalid(f"expected an array of 1 to {_MOST_LAYERS} layers", pointer=pointer)
+        raise ConfigInvalid(f"expected {LAYERS_WANTED}, got {offered(layers)}", pointer=pointer)
     if pointer.count("/layers") + pointer.count("/branches") > _MOST_NESTING:
         raise ConfigInvalid(
-            f"expected layers within layers at most {_MOST_NESTING} deep", pointer=pointer
+            f"expected layers within layers at most {_MOST_NESTING} deep, got more; flatten them",
+            pointer=pointer,
         )
     return [_component(layer, f"{pointer}/{index}") for index, layer in enumerate(layers)]
 
 
 def _component(layer: object, pointer: str) -> Component:
-    try:
-        return layer if isinstance(layer, Component) else Component.model_validate(layer)
-    except ValidationError:
-        raise ConfigInvalid(
-            'expected an object like {"type": "ReLU"} with the name of a layer', pointer=pointer
-        ) from None
+    if isinstance(layer, Component):
+        return layer
+    wanted = 'an object like {"type": "ReLU"} with the name of a layer'
+    return read_component(layer, wanted=wanted, pointer=pointer)
 
 
 def _make(parts: Sequence[Declared]) -> LayerSequence:

@@ -117,8 +117,8 @@ def _check_trainable(module: nn.Module, branches: tuple[str, ...]) -> None:
         }
         if left_out.issuperset(module.parameters()):
             raise ConfigInvalid(
-                "expected at least one layer with weights, such as Linear or QRReduction"
-                + (f"; branch {branch!r} has none, and no layer beside it" if branch else ""),
+                "expected at least one layer with weights, such as Linear or QRReduction, got none"
+                + (f" in branch {branch!r} or beside it" if branch else ""),
                 pointer="/layers",
             )
 

@@ -8,6 +8,7 @@ from typing import Any
 from app.errors import ConfigInvalid
 from app.layers.arguments import Bound
 from app.layers.kind import Shape
+from app.wording import offered
 
 _SIZES = range(1, 1025)
 _MARGINS = range(1025)
@@ -35,7 +36,7 @@ def check_windows(arguments: Mapping[str, Any], dimensions: int, *, pointer: str
         value = arguments.get(name)
         if isinstance(value, tuple) and len(value) != dimensions:
             raise ConfigInvalid(
-                f"expected one number or {dimensions} of them, got {len(value)}",
+                f"expected one number or {dimensions} of them, got {offered(value)}",
                 pointer=f"{pointer}/{name}",
             )
 

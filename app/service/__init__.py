@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from app.engine import Admission, Line, Ticket
     from app.service.keys import make_key
+    from app.service.life import Phase
     from app.service.reduce_options import NO_OPTIONS, ReduceOptions
-    from app.service.service import Phase, Service
+    from app.service.service import Service
 
 __all__ = [
     "NO_OPTIONS",
@@ -30,7 +31,7 @@ _HOMES = {
     "Admission": "app.engine",
     "Line": "app.engine",
     "NO_OPTIONS": "app.service.reduce_options",
-    "Phase": "app.service.service",
+    "Phase": "app.service.life",
     "ReduceOptions": "app.service.reduce_options",
     "Service": "app.service.service",
     "Ticket": "app.engine",

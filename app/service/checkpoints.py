@@ -15,7 +15,15 @@ from app.service.history import History, Moment
 from app.service.quality_watch import QualityWatch
 from app.service.version_files import to_files
 from app.settings import Settings
-from app.types import Json, Judge, Retention, Store
+from app.types import (
+    Compatibility,
+    GateDescription,
+    Json,
+    Judge,
+    QualityDescription,
+    Retention,
+    Store,
+)
 
 log = logging.getLogger("slimvec.checkpoints")
 
@@ -30,7 +38,7 @@ class Checkpoints:
         store: the model repository.
         settings: cadence and retention.
         histories: of the live models.
-        watch: takes the quality that stands in the record of a version.
+        watch: takes what stands in the record of a version.
     """
 
     def __init__(
@@ -90,7 +98,6 @@ class Checkpoints:
             self.adopt(live.name, live.snapshot.stamp.version)
             return live.snapshot.stamp.version
         await self._judge(live)
-        await self._watch.take(live)
         if live.training_stopped:
             raise live.training_stopped.anew()
         version = await self._write(live)
@@ -111,14 +118,18 @@ class Checkpoints:
     async def _write(self, live: LiveModel) -> int:
         history = self._histories[live.name]
 
-        def beside(version: int) -> tuple[Moment, Json]:
-            return history.begin_checkpoint(version), _metrics(live)
+        def beside(version: int) -> tuple[Moment, GateDescription | None]:
+            return history.begin_checkpoint(version), live.gate
 
         try:
-            checkpoint, (moment, metrics) = await asyncio.wrap_future(live.checkpoint(beside))
-            version = checkpoint.version
+            taken, (moment, gate) = await asyncio.wrap_future(live.checkpoint(beside))
+            version = taken.checkpoint.version
+            compatibility = await self._watch.compare(live, taken)
+            metrics = _metrics(version, gate, live.quality, compatibility)
+            checkpoint = taken.checkpoint
             files = await asyncio.to_thread(to_files, checkpoint, "checkpoint", moment, metrics)
             await asyncio.to_thread(self._store.write, live.name, version, files)
+            live.checkpointed, live.compatibility = taken.snapshot, compatibility
             self.adopt(live.name, version)
             if live.snapshot.stamp.version > version:
                 self._dirty_since.setdefault(live.name, monotonic())
@@ -188,7 +199,14 @@ class Checkpoints:
         return removed
 
 
-def _metrics(live: LiveModel) -> Json:
-    """What the record of a version says of its quality; each figure names the version it is of."""
-    known = {"gate": live.gate, "quality": live.quality}
+def _metrics(
+    version: int,
+    gate: GateDescription | None,
+    quality: QualityDescription | None,
+    compatibility: Compatibility | None,
+) -> Json:
+    """What the record of a version says of it; a quality of another version is not its own."""
+    if quality is not None and quality.version != version:
+        quality = None
+    known = {"gate": gate, "quality": quality, "compatibility": compatibility}
     return {name: asdict(found) for name, found in known.items() if found is not None}

@@ -84,7 +84,7 @@ class Controls:
         return await self._request(Rollback(to=version, state=state, if_version=if_version), live)
 
     async def configure(
-        self, model: str, learning_rates: tuple[float, ...], if_version: int | None = None
+        self, model: str, learning_rates: float | tuple[float, ...], if_version: int | None = None
     ) -> ControlAnswer:
         """Set the learning rate: one for all parameter groups, or one for each."""
         live = self._live(model)
@@ -140,7 +140,7 @@ class Controls:
             ) from error
 
     def _live(self, model: str) -> LiveModel:
-        self._service.check_accepting()
+        self._service.life.check_accepting()
         return self._service.live(model)
 
     def _state_of(self, model: str, version: int) -> TrainerState:

@@ -16,6 +16,16 @@ from app.service.validation import check_batch
 from app.service.version_files import from_files, to_files
 from app.types import Batch, Fit, NamedArrays, Origin, Store
 
+# What to do where the name of a new model is taken.
+_OVER_HTTP = (
+    "delete it first, or send weights with If-Match and its version to put them in the place of "
+    "the present ones"
+)
+_BY_COMMAND = (
+    "write to another folder, or give the weights to the model on its running server: --url in the "
+    "place of --out"
+)
+
 
 class FirstVersions:
     """Writes version 1 of new models; none of them is live before it is loaded.
@@ -38,7 +48,7 @@ class FirstVersions:
             Unacceptable: not a model name; a config that cannot be built.
             Conflict: the name is taken.
         """
-        self._check_free(name)
+        self._check_free(name, _OVER_HTTP)
         checkpoint = self._engine.initial(config, weights)
         self._store.write(name, checkpoint.version, to_files(checkpoint, origin))
 
@@ -71,7 +81,7 @@ class FirstVersions:
             Unacceptable: not a model name; a config or a batch that cannot be used.
             Conflict: the name is taken.
         """
-        self._check_free(name)
+        self._check_free(name, _BY_COMMAND)
         accumulator = Accumulator(config, method)
         for batch in batches:
             check_batch(batch, (config.input_size,), name)
@@ -81,12 +91,11 @@ class FirstVersions:
         self._store.write(name, checkpoint.version, to_files(checkpoint, "initial"))
         return outcome
 
-    def _check_free(self, name: str) -> None:
+    def _check_free(self, name: str, way_out: str) -> None:
         if check_model_name(name) in self._store.models():
             raise Conflict(
                 "model_exists",
-                f"model {name!r} exists already; delete it first, or send weights with If-Match "
-                "and its version to put them in the place of the present ones",
+                f"expected the name of a new model, got {name!r}, which exists already; {way_out}",
             )
 
     def _check_same(self, name: str, layer: ImportedLayer) -> None:

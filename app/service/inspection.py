@@ -21,6 +21,7 @@ from app.types import (
     Configure,
     Fit,
     JournalRow,
+    Judge,
     Kind,
     Rollback,
     Serve,
@@ -39,7 +40,8 @@ class Entry:
         at: when (UTC).
         loss, rows: of a step; the rows of a fit too.
         key: the first digits of the Idempotency-Key's hash; empty without one.
-        what: of the other kinds: which version, which learning rates, which method.
+        what: of the other kinds: which version, which learning rates, which method, what the
+            gate found.
     """
 
     seq: int
@@ -109,7 +111,16 @@ def _what(request: ChangeRequest, answer: dict[str, Any]) -> str:
             return f"learning rate {answer['learning_rate']}"
         case Fit(method=method):
             return method.type
+        case Judge():
+            return _found(answer)
     return ""
+
+
+def _found(answer: dict[str, Any]) -> str:
+    """What a look of the gate found; older rows do not say it."""
+    if "reason" not in answer:
+        return f"version {answer['version']} judged"
+    return f"{'' if answer['is_open'] else 'held back: '}{answer['reason']}"
 
 
 def decoded(row: JournalRow) -> tuple[ChangeRequest, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.engine import Snapshot
 from app.errors import Unacceptable
-from app.types import FloatArray
+from app.types import FloatArray, first_outside
 
 
 def check_mask(
@@ -32,17 +32,20 @@ def check_mask(
             pointer="/mask",
         )
     expected = hidden_states.shape[: hidden_states.ndim - len(form.input_shape) + 1]
+    place = ""
     if mask.shape != expected:
         fault = f"got shape {list(mask.shape)}"
     elif not ((mask == 0) | (mask == 1)).all():
-        fault = "got another number"
+        place = first_outside((mask == 0) | (mask == 1))
+        fault = f"got another number at mask{place} (the first one)"
     elif not mask.any(axis=-1).all():
-        fault = "got a row in which no token counts: leave that row out"
+        place = first_outside(mask.any(axis=-1))
+        fault = f"got none that counts at mask{place}: leave that row out"
     else:
         return
     raise Unacceptable(
         "mask_invalid",
         f"expected a mask of shape {list(expected)}, 1 for each token that counts and 0 for each "
         f"other one; {fault}",
-        pointer="/mask",
+        pointer=f"/mask{place}",
     )

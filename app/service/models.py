@@ -182,7 +182,7 @@ class Models:
             self._load(name)
         except SlimvecError as error:
             self.not_loaded[name] = _with_advice(error)
-            log.error("model not loaded: %s", error.detail, extra={"model": name})
+            log.error("model not loaded: %s", error.placed, extra={"model": name})
         except Exception as error:  # one bad folder does not stop the others
             self.not_loaded[name] = "its files cannot be understood; see the log"
             log.error("model not loaded", exc_info=error, extra={"model": name})
@@ -213,10 +213,11 @@ class Models:
         return live
 
     def _write_prepared(self, live: LiveModel, history: History) -> int:
-        checkpoint, moment = live.prepared(history.begin_checkpoint)
-        files = to_files(checkpoint, "checkpoint", moment)
-        self._store.write(live.name, checkpoint.version, files)
-        return checkpoint.version
+        taken, moment = live.prepared(history.begin_checkpoint)
+        files = to_files(taken.checkpoint, "checkpoint", moment)
+        self._store.write(live.name, taken.checkpoint.version, files)
+        live.checkpointed = taken.snapshot
+        return taken.checkpoint.version
 
     def _open_journal(self, recovered: Recovered) -> Journal:
         live = recovered.live
@@ -229,7 +230,7 @@ def _with_advice(error: SlimvecError) -> str:
     """What is wrong, and what to do about it."""
     says_what_to_do = {"journal_invalid", "environment_changed", "replay_diverged", "replay_failed"}
     advice = "; mend its folder, then load it or restart; or DELETE it"
-    return error.detail if error.code in says_what_to_do else error.detail + advice
+    return error.placed if error.code in says_what_to_do else error.placed + advice
 
 
 def _read_only() -> Unavailable:

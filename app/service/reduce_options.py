@@ -10,6 +10,7 @@ import numpy as np
 from app.engine import LiveModel
 from app.errors import Unacceptable
 from app.types import FloatArray
+from app.wording import offered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,8 @@ def check_dimensions(dimensions: int | None, live: LiveModel) -> None:
     if not 1 <= dimensions <= live.snapshot.n_components:
         raise Unacceptable(
             "out_of_range",
-            f"expected dimensions from 1 to {live.snapshot.n_components}",
+            f"expected dimensions from 1 to {live.snapshot.n_components}, the components of model "
+            f"{live.name!r}, got {offered(dimensions)}",
             pointer="/dimensions",
         )
 

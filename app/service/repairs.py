@@ -46,7 +46,8 @@ class Repairs:
                 serving=recovered.live.serving,
                 keys=recovered.keys.dump(),
             )
-            checkpoint, _ = recovered.live.prepared(lambda _: None)
+            taken, _ = recovered.live.prepared(lambda _: None)
+            checkpoint = taken.checkpoint
             files = to_files(checkpoint, "checkpoint", moment)
             # The new version first: without it, its predecessor alone would look whole.
             self._store.write(name, checkpoint.version, files)

@@ -44,7 +44,7 @@ class Residence:
             StorageFull, Unavailable: the checkpoint could not be written; the model stays.
         """
         service = self._service
-        service.check_accepting()
+        service.life.check_accepting()
         async with self._checkpoints.paused(model):  # as a delete does: no folder comes back
             if check_model_name(model) in service.models.absent:
                 return
@@ -60,7 +60,7 @@ class Residence:
             NotFound: no such model.
             Unavailable: `model_not_loaded`: its folder is damaged; the message says how.
         """
-        self._service.check_accepting()
+        self._service.life.check_accepting()
         await asyncio.to_thread(self._service.models.load, model)
 
     async def install(
@@ -76,7 +76,7 @@ class Residence:
             ArtifactInvalid: the weights are no layer, or not one of that config.
         """
         service = self._service
-        service.check_accepting()
+        service.life.check_accepting()
         layer = None if tensors is None else await asyncio.to_thread(from_tensors, tensors)
         weights = None if layer is None else layer.tensors
         sent = None if weights is None else await asyncio.to_thread(digest, weights)

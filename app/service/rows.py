@@ -98,7 +98,7 @@ def _content(request: ChangeRequest) -> tuple[NamedArrays, Json]:
         case Serve(version=version):
             return {}, {"serving": version}
         case Configure(learning_rates=rates):
-            return {}, {"base_rates": list(rates)}
+            return {}, {"base_rates": list(rates) if isinstance(rates, tuple) else [rates]}
         case Replace(tensors=tensors):
             return tensors, {}
         case Judge():
@@ -136,7 +136,9 @@ def _request(kind: Kind, arrays: NamedArrays, options: Json) -> ChangeRequest:
         case "config":
             # Before there were schedules they were the rates that stand in every row.
             name = "base_rates" if "base_rates" in options else "learning_rates"
-            return Configure(learning_rates=tuple(options[name]))
+            first, *others = options[name]
+            # One rate stands for that of all groups, however it was asked for.
+            return Configure(learning_rates=(first, *others) if others else first)
         case "gate":
             return Judge()
         case "import":

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator
-from time import monotonic
-from typing import Literal, TypeAlias, TypeVar
+from typing import TypeVar
 
 from app.config import ModelConfig
 from app.engine import Admission, ChosenDevice, Engine, LiveModel, Ticket
 from app.errors import SlimvecError, Unavailable
 from app.exchange import from_tensors
-from app.failpoints import reach
+from app.service.alignments import Alignments
 from app.service.checkpoints import Checkpoints
 from app.service.controls import Controls
 from app.service.descriptions import describe, summarise
 from app.service.evaluations import Evaluations
 from app.service.first_versions import FirstVersions
 from app.service.history import History
+from app.service.life import Life
 from app.service.models import Models
 from app.service.quality_watch import QualityWatch
 from app.service.recovery import Recovery
@@ -46,11 +45,7 @@ from app.types import (
     VersionDescription,
 )
 
-log = logging.getLogger("slimvec.service")
-
 T = TypeVar("T")
-
-Phase: TypeAlias = Literal["starting", "ready", "draining", "closed", "failed"]
 
 
 class Service:
@@ -69,12 +64,14 @@ class Service:
         repairs: damaged models on disk.
         retained: versions that are on disk.
         reductions: vectors made smaller, by the served version or a retained one.
+        alignments: what turns the vectors of one version into the space of another.
         evaluations: what a version makes of a batch, and derivatives.
         texts: texts made small vectors, by way of the embedder.
         steps: train steps, one by one and in streams.
         controls: every other change of a model.
         residence: which models are in memory.
         histories: the journal and keys of each live model.
+        life: where all of this is between its start and its end.
     """
 
     def __init__(
@@ -90,8 +87,8 @@ class Service:
         self._store = store
         self._settings = settings
         self.histories: dict[str, History] = {}
-        self._watch = QualityWatch(settings.quality_every_s)
-        self._checkpoints = Checkpoints(store, settings, self.histories, self._watch)
+        watch = QualityWatch(settings.quality_every_s)
+        self._checkpoints = Checkpoints(store, settings, self.histories, watch)
         self._recovery = Recovery(engine, store, settings)
         self.repairs = Repairs(store, self._recovery)
         self.first_versions = FirstVersions(engine, store)
@@ -107,62 +104,28 @@ class Service:
         self.retained = RetainedVersions(store)
         self.reductions = Reductions(self, engine, settings)
         self.evaluations = Evaluations(self, engine)
+        self.alignments = Alignments(self, engine)
         self.texts = Texts(self, store, embedder, is_writable=is_writable)
         self.steps = Steps(self, self._checkpoints, Rejections(settings.max_rejections))
         self.controls = Controls(self, engine, self._checkpoints)
         self.residence = Residence(self, self._checkpoints)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._phase: Phase = "starting"
-        self._drain_until = 0.0
-        self._unsaved: list[str] = []
-
-    # Life
+        self.life = Life(
+            engine,
+            self.models,
+            self._checkpoints,
+            watch,
+            self.histories,
+            drain_timeout_s=settings.drain_timeout_s,
+        )
 
     async def start(self) -> None:
-        """Load every model, warm up, begin the checkpoint cadence; ready afterwards."""
-        try:
-            await asyncio.to_thread(self.models.load_all)
-            await asyncio.to_thread(self._engine.warm_up)
-        except Exception:
-            self._phase = "failed"
-            raise
-        for cadence in (self._checkpoints, self._watch):
-            self._tasks.append(asyncio.create_task(cadence.run(self._engine.models)))
-        if self._phase == "starting":
-            self._phase = "ready"
-            log.info("ready")
-
-    def begin_drain(self) -> None:
-        """Accept no more train steps; what was accepted is finished by `close`."""
-        if self._phase in ("starting", "ready"):
-            self._phase = "draining"
-            self._drain_until = monotonic() + self._settings.drain_timeout_s
-            log.info("draining: no more train steps are accepted")
-            reach("drain.begin")
+        """Load every model; see `Life.start`."""
+        await self.life.start()
 
     async def close(self) -> None:
-        """Finish what was accepted, write a last checkpoint of each model, stop the threads.
-
-        When the time of the drain is over, steps that have not begun are refused; the checkpoint is
-        written all the same.
-        """
-        self.begin_drain()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*map(self._settle, list(self._engine.models.values())))
-        await asyncio.to_thread(self._engine.close, self._settings.drain_timeout_s)
-        for history in self.histories.values():
-            await asyncio.to_thread(history.close)
+        """Finish what was accepted; see `Life.close`."""
+        await self.life.close()
         await self.texts.close()
-        if self._phase != "failed":
-            self._phase = "closed"
-        log.info("closed")
-
-    @property
-    def phase(self) -> Phase:
-        """Where in its life the service is."""
-        return self._phase
 
     @property
     def progress(self) -> str:
@@ -186,11 +149,6 @@ class Service:
             for counter, number in sorted(live.counters.items()):
                 if counter.startswith(REFUSED):
                     yield name, counter.removeprefix(REFUSED), number
-
-    @property
-    def is_saved(self) -> bool:
-        """Whether the last checkpoint of every model was written."""
-        return not self._unsaved
 
     @property
     def admission(self) -> Admission:
@@ -273,17 +231,17 @@ class Service:
 
     async def create(self, model: str, config: ModelConfig) -> ModelSummary:
         """Create a model from its config, durable before it is answered."""
-        self.check_accepting()
+        self.life.check_accepting()
         return summarise(await asyncio.to_thread(self.models.create, model, config))
 
     async def upload(self, model: str, tensors: NamedArrays) -> ModelSummary:
         """Create a model from trained weights under a known name; durable before answered."""
-        self.check_accepting()
+        self.life.check_accepting()
         return summarise(await asyncio.to_thread(self.models.adopt, model, from_tensors(tensors)))
 
     async def delete(self, model: str) -> None:
         """Delete a model and its folder; see `Models.delete`."""
-        self.check_accepting()
+        self.life.check_accepting()
         async with self._checkpoints.paused(model):
             await asyncio.to_thread(self.models.delete, model)
         self.steps.forget(model)
@@ -354,32 +312,11 @@ class Service:
         live = self._engine.models.get(model)
         if live is not None:
             return live
-        if self._phase == "starting":
+        if self.life.phase == "starting":
             raise Unavailable("not_ready", "the server is still loading its models")
         return self.models.missing(model)
 
-    async def _settle(self, live: LiveModel) -> None:
-        """Let a model finish within the drain's time, then write its last checkpoint."""
-        try:
-            async with asyncio.timeout(max(0.0, self._drain_until - monotonic())):
-                await asyncio.wrap_future(live.settled())
-        except TimeoutError:
-            live.reject_waiting(Unavailable("draining", "the server ended before this step began"))
-        if live.training_stopped:
-            return  # nothing was accepted since, or the disk has failed: the journal suffices
-        try:
-            await self._checkpoints.write(live)
-        except Exception as error:  # the other models still want theirs
-            self._unsaved.append(live.name)
-            log.error("last checkpoint failed", exc_info=error, extra={"model": live.name})
-
-    def check_accepting(self) -> None:
-        """Refuse changes before the start is over and after the drain has begun.
-
-        Raises:
-            Unavailable: `not_ready` or `draining`.
-        """
-        if self._phase == "starting":
-            raise Unavailable("not_ready", "the server is still loading its models")
-        if self._phase != "ready":
-            raise Unavailable("draining", "the server is shutting down; nothing was accepted")
+    def takes_ids(self, model: str) -> bool:
+        """Whether the rows of that model are ids; not where there is no such model."""
+        live = self._engine.models.get(model)
+        return live is not None and live.takes_ids

@@ -110,7 +110,7 @@ class Steps:
         self._rejections.forget(model)
 
     def _checked(self, model: str, step: TrainStep, sender: str) -> LiveModel:
-        self._service.check_accepting()
+        self._service.life.check_accepting()
         live = self._service.live(model)
         check_trainable(live.config, model)
         try:

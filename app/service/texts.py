@@ -106,7 +106,7 @@ class Texts:
             NotFound: unknown model.
             StorageFull, Unavailable: nothing changed.
         """
-        self._service.check_accepting()
+        self._service.life.check_accepting()
         self._service.live(model)
         await asyncio.to_thread(self._keep, model, upstream)
         log.info("upstream acknowledged: %s", upstream, extra={"model": model})

@@ -9,7 +9,8 @@ import numpy as np
 from app.config import ModelConfig
 from app.engine import Snapshot
 from app.errors import Conflict, TooLarge, Unacceptable
-from app.types import Batch, FloatArray
+from app.types import Batch, FloatArray, first_outside
+from app.wording import offered
 
 # Of one row; None: any length.
 Shape: TypeAlias = tuple[int | None, ...]
@@ -116,7 +117,7 @@ def check_branch(branch: str | None, branches: tuple[str, ...], model: str) -> N
     wanted = f"one of: {', '.join(branches)}" if branches else "none: its layers have no branches"
     raise Unacceptable(
         "unknown_branch",
-        f"expected a branch of model {model!r}, {wanted}",
+        f"expected a branch of model {model!r}, {wanted}; got {offered(branch)}",
         pointer="/branch",
     )
 
@@ -165,10 +166,9 @@ def check_finite(field: str, array: FloatArray) -> None:
     finite = np.isfinite(array)
     if finite.all():
         return
-    index = np.unravel_index(int(np.argmin(finite)), array.shape)
-    place = "/".join(str(int(i)) for i in index)
+    place = first_outside(finite)
     raise Unacceptable(
         "non_finite_input",
-        f"expected finite numbers, got NaN or infinity at {field}/{place} (the first one)",
-        pointer=f"/{field}/{place}",
+        f"expected finite numbers, got NaN or infinity at {field}{place} (the first one)",
+        pointer=f"/{field}{place}",
     )

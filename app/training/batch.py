@@ -12,7 +12,7 @@ from torch import Tensor
 from app.config import ModelConfig
 from app.layers import Context, input_shape, output_shape
 from app.layers.kind import Shape
-from app.types import Batch, FloatArray
+from app.types import Batch
 
 _DTYPES = {"labels": torch.int64, "mask": torch.bool}
 _OF_ROWS = tuple(field.name for field in fields(Batch))
@@ -73,11 +73,12 @@ def to_tensors(
     Returns:
         Tensors of their own memory: the arrays may be read-only views of a request's body.
     """
-    shapes = row_shapes(config)
     tensors: dict[str, Any] = {}
     for name, array in batch.arrays().items():
-        rows = array.reshape(-1, *array.shape[array.ndim - len(shapes[name]) :])
-        tensors[name] = _copied(rows, device).to(dtype_of(name))
+        rows = array.reshape(-1, *array.shape[array.ndim - len(row_shape(name, config)) :])
+        # Not from_numpy: it shares memory, and warns when that memory is read-only.
+        whole = np.ascontiguousarray(rows)
+        tensors[name] = torch.tensor(whole, dtype=dtype_of(name), device=device)
     return TensorBatch(**tensors, branch=branch)
 
 
@@ -86,20 +87,13 @@ def dtype_of(name: str) -> torch.dtype:
     return _DTYPES.get(name, torch.float32)
 
 
-def row_shapes(config: ModelConfig) -> dict[str, Shape]:
-    """What belongs to one row of each field; targets may be of another width where a loss says."""
-    row = input_shape(config)
-    return {
-        "hidden_states": row,
-        "positives": row,
-        "negatives": row,
-        "targets": output_shape(config),
-        "labels": (),
-        "sample_weights": (),
-        "mask": (None,),
-    }
-
-
-def _copied(array: FloatArray, device: torch.device) -> Tensor:
-    # Not from_numpy: it shares memory, and warns when that memory is read-only.
-    return torch.tensor(np.ascontiguousarray(array), dtype=torch.float32, device=device)
+def row_shape(name: str, config: ModelConfig) -> Shape:
+    """What belongs to one row of a field; targets may be of another width where a loss says."""
+    match name:
+        case "hidden_states" | "positives" | "negatives":
+            return input_shape(config)
+        case "targets":
+            return output_shape(config)
+        case "mask":
+            return (None,)
+    return ()

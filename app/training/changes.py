@@ -22,10 +22,10 @@ from app.training.fits import (
 from app.training.guards import is_finite
 from app.training.learner import Learner
 from app.training.numbers import is_learning_rate
-from app.training.observed import Observed
 from app.training.optimizers import build_optimizer
 from app.training.state import load_state
 from app.types import Configure, Fit, NamedArrays, Replace, Rollback
+from app.wording import offered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +95,9 @@ def fit(learner: Learner, request: Fit, config: ModelConfig) -> FitOutcome:
     except ArtifactInvalid as error:
         raise ConfigInvalid(error.detail, pointer="/method") from None
     _begin_anew(learner, config)
-    if is_normalized(config, method):
-        for memory in learner.memories:
-            if isinstance(memory, Observed):
-                memory.begin_with(observed_moments(request.moments), is_given=method.is_other)
+    if learner.observed is not None and is_normalized(config, method):
+        seen = observed_moments(request.moments)
+        learner.observed.begin_with(seen, is_given=method.is_other)
     return FitOutcome(
         rows=request.moments.vectors,
         rows_advised=vectors_advised(n_components),
@@ -115,18 +114,22 @@ def configure(learner: Learner, request: Configure) -> None:
         ConfigInvalid: another number of rates, or one out of range.
     """
     groups = learner.optimizer.param_groups
-    rates = request.learning_rates
-    if len(rates) not in {1, len(groups)}:
+    asked = request.learning_rates
+    rates = asked if isinstance(asked, tuple) else (asked,) * len(groups)
+    if len(rates) != len(groups):
         raise ConfigInvalid(
-            f"expected one learning rate, or one for each of the {len(groups)} parameter groups, "
-            f"got {len(rates)}",
+            "expected one number for all parameter groups, or an array with one for each of the "
+            f"{len(groups)}, got an array of {len(rates)}",
             pointer="/lr",
         )
-    if not all(is_learning_rate(rate) for rate in rates):
-        raise ConfigInvalid(
-            f"expected a learning rate above 0 and of at most {MAX_LEARNING_RATE:g}", pointer="/lr"
-        )
-    learner.schedule.rebase(rates if len(rates) == len(groups) else rates * len(groups))
+    for place, rate in enumerate(rates):
+        if not is_learning_rate(rate):
+            raise ConfigInvalid(
+                f"expected a learning rate above 0 and of at most {MAX_LEARNING_RATE:g}, got "
+                f"{offered(rate)}",
+                pointer=f"/lr/{place}" if isinstance(asked, tuple) else "/lr",
+            )
+    learner.schedule.rebase(rates)
 
 
 def set_weights(learner: Learner, tensors: NamedArrays) -> None:

@@ -19,8 +19,9 @@ from app.errors import ConfigInvalid, Unacceptable
 from app.layers import declared_once, is_lone_reduction, plain
 from app.training.batch import TensorBatch, to_tensors
 from app.training.examined import METRICS, Examined
-from app.training.losses import Loss, build_loss, check_batch, check_like, value_of
+from app.training.losses import Loss, build_loss, check_batch, check_like, check_loss, value_of
 from app.types import Batch, Evaluate, Evaluation
+from app.wording import offered
 
 T = TypeVar("T", Batch, TensorBatch)
 
@@ -72,8 +73,12 @@ def _losses(config: ModelConfig, asked: Evaluate) -> dict[str, Loss]:
     for place, component in enumerate(asked.losses):
         pointer = "/loss" if len(asked.losses) == 1 else f"/loss/{place}"
         if component.type in losses:
-            raise ConfigInvalid("expected each loss once, by its type", pointer=f"{pointer}/type")
+            raise ConfigInvalid(
+                f"expected each loss once, by its type, got {offered(component.type)} twice",
+                pointer=f"{pointer}/type",
+            )
         losses[component.type] = build_loss(component, pointer=pointer)
+        check_loss(losses[component.type], config, pointer=pointer)
     if not asked.losses:
         declared = {component.type: build_loss(component) for component in _declared(config)}
         losses = {name: loss for name, loss in declared.items() if loss.needs <= given}

@@ -12,6 +12,7 @@ from app.config import ClippingConfig
 from app.training.gradients import Accumulation
 from app.training.guards import Guards
 from app.training.memory import Memory
+from app.training.observed import Observed
 from app.training.randomness import Randomness
 from app.training.schedule import Schedule
 
@@ -27,6 +28,7 @@ class Learner(Protocol):
         clipping: limits of the gradients.
         randomness: what the layer draws while it trains.
         guards: refuse steps; a memory, too.
+        observed: what was seen of the stream, where that is kept; a memory, too.
         version: rises by one for every accepted change of the weights.
         step: optimizer updates behind the weights.
     """
@@ -38,6 +40,7 @@ class Learner(Protocol):
     clipping: ClippingConfig
     randomness: Randomness
     guards: Guards
+    observed: Observed | None
     version: int
     step: int
 

@@ -10,12 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
-from app.config import OptimizerConfig, ParameterGroup
+from app.allowed import Interval
+from app.config import MAX_LEARNING_RATE, OptimizerConfig, ParameterGroup
 from app.errors import ConfigInvalid
 from app.registry import Registry
-from app.training.arguments import Arguments, Bounds, check_arguments
+from app.training.optimizer_arguments import check_together
 from app.training.patterns import compile_pattern
 from app.training.signum import Signum
+from app.training.torch_arguments import MAX_NUMBER, Arguments, Bounds, check_arguments
+from app.wording import offered, some
 
 OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer")
 
@@ -42,8 +45,35 @@ for _member in (
 # params comes from the layer; the other two are for CUDA graphs and for differentiating through
 # the step, which a step that must be undoable is not made for.
 _REFUSED = frozenset({"params", "capturable", "differentiable"})
-# LBFGS: how often a step may evaluate the loss, and how many pairs of vectors it keeps.
-_BOUNDS: Bounds = {"max_iter": (1, 1000), "max_eval": (1, 1250), "history_size": (1, 1000)}
+_NOT_NEGATIVE = Interval(0, MAX_NUMBER)
+# What torch checks as it constructs or in the first step, said before it does; and for LBFGS how
+# often a step may evaluate the loss, and how many pairs of vectors it keeps.
+_BOUNDS: Bounds = {
+    **dict.fromkeys(("eps", "weight_decay", "momentum", "momentum_decay"), _NOT_NEGATIVE),
+    **dict.fromkeys(("lr_decay", "initial_accumulator_value"), _NOT_NEGATIVE),
+    "lr": Interval(0, MAX_LEARNING_RATE, above=True),
+    "betas": Interval(0, 1, below=True),
+    "rho": Interval(0, 1),
+    "beta2_decay": Interval(-MAX_NUMBER, 0),
+    "d": Interval(1, MAX_NUMBER),
+    "etas": (Interval(0, 1, above=True, below=True), Interval(1, MAX_NUMBER, above=True)),
+    "ns_steps": Interval(0, 99),
+    "adjust_lr_fn": ("original", "match_rms_adamw"),
+    "line_search_fn": ("strong_wolfe",),
+    "max_iter": Interval(1, 1000),
+    "max_eval": Interval(1, 1250),
+    "history_size": Interval(1, 1000),
+}
+# Where the same name is of another range.
+_OWN_BOUNDS: Mapping[type[Optimizer], Bounds] = {
+    torch.optim.RMSprop: {"alpha": _NOT_NEGATIVE},
+    # What torch raises to a power: it overflows in a later step.
+    torch.optim.ASGD: {"alpha": Interval(0, 10), "lambd": Interval(0, 1e6)},
+    Signum: {"momentum": Interval(0, 1, below=True)},
+}
+
+# Of these torch refuses betas like [0, 0.999].
+_FLOATS = dict.fromkeys((torch.optim.Adam, torch.optim.AdamW), ("betas",))
 
 # What stands between a module and the raw tensor of one of its parametrized parameters.
 _PARAMETRIZED = re.compile(r"parametrizations\.(\w+)\.original\d*$")
@@ -71,7 +101,8 @@ def build_optimizer(config: OptimizerConfig, module: nn.Module) -> Optimizer:
     _check_parameters(member, left)
     if member is LBFGS and config.groups:
         raise ConfigInvalid(
-            "LBFGS looks at all parameters as one vector and takes no groups; leave them out",
+            "LBFGS looks at all parameters as one vector: expected no groups, got "
+            f"{len(config.groups)}; leave them out",
             pointer="/optimizer/groups",
         )
     shared = _checked(member, config.arguments, pointer="/optimizer")
@@ -105,19 +136,29 @@ def needs_closure(optimizer: Optimizer) -> bool:
 
 def _check_parameters(member: type[Optimizer], parameters: Parameters) -> None:
     if not parameters:
-        raise ConfigInvalid("none of the layers has anything to train", pointer="/layers")
+        raise ConfigInvalid(
+            "expected a layer with weights to train, got none; add one, such as Linear",
+            pointer="/layers",
+        )
     others = [plain_name(name) for name, p in parameters.items() if p.ndim != 2]
     if member is torch.optim.Muon and others:
-        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         raise ConfigInvalid(
-            "Muon updates matrices only, and this model also trains "
-            f"{', '.join(others[:3])}{more}; leave biases out, or choose another optimizer",
+            "Muon updates matrices only: expected a model of these alone, got one that also trains "
+            f"{some(others, most=3)}; leave biases out, or choose another optimizer",
             pointer="/optimizer/type",
         )
 
 
 def _checked(member: type[Optimizer], arguments: Arguments, *, pointer: str) -> Arguments:
-    return check_arguments(member, arguments, pointer=pointer, without=_REFUSED, bounds=_BOUNDS)
+    bounds = {**_BOUNDS, **_OWN_BOUNDS.get(member, {})}
+    return check_arguments(
+        member,
+        arguments,
+        pointer=pointer,
+        without=_REFUSED,
+        bounds=bounds,
+        floats=_FLOATS.get(member, ()),
+    )
 
 
 def _take(group: ParameterGroup, left: dict[str, nn.Parameter], *, pointer: str) -> Parameters:
@@ -127,8 +168,8 @@ def _take(group: ParameterGroup, left: dict[str, nn.Parameter], *, pointer: str)
     names = [name for name in left if pattern.search(plain_name(name))]
     if not names:
         raise ConfigInvalid(
-            "expected a pattern that is found in a parameter's name; "
-            f"the groups before it left: {', '.join(map(plain_name, left)) or 'none'}",
+            "expected a pattern that is found in the name of a parameter that the groups before it "
+            f"left, one of: {some(map(plain_name, left))}; got {offered(group.match)}",
             pointer=at,
         )
     return {name: left.pop(name) for name in names}
@@ -144,14 +185,16 @@ def _construct(
 ) -> Optimizer:
     """Construct, or say which of its `own` arguments torch refuses."""
     values = list(parameters.values())
+    check_together(member, shared | own, pointer=pointer)
     try:
         return _tried(member, values, shared | own)
-    except (ValueError, TypeError, RuntimeError):
+    except (ValueError, TypeError, RuntimeError, ArithmeticError):
         refused = [name for name in own if not _accepts(member, values, shared | {name: own[name]})]
     names = refused[:1] or list(own)
+    got = some(f"{name} {offered(own[name])}" for name in names)
     raise ConfigInvalid(
-        f"{member.__name__} refuses this value of {', '.join(names)}; "
-        "its documentation gives the range",
+        f"expected arguments of {member.__name__} that go together, got {got}, which torch "
+        "refuses; leave out what is not needed",
         pointer="/".join([pointer, *refused[:1]]),
     )
 
@@ -161,7 +204,7 @@ def _accepts(
 ) -> bool:
     try:
         _tried(member, parameters, arguments)
-    except (ValueError, TypeError, RuntimeError):
+    except (ValueError, TypeError, RuntimeError, ArithmeticError):
         return False
     return True
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 
 from app.errors import ConfigInvalid
+from app.wording import offered
 
 _MOST_CHARACTERS = 256
 _MOST_REPETITIONS = 3
@@ -38,7 +39,9 @@ def compile_pattern(pattern: str, *, pointer: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except (re.error, OverflowError, RecursionError):
-        raise ConfigInvalid("expected a regular expression", pointer=pointer) from None
+        raise ConfigInvalid(
+            f"expected a regular expression, got {offered(pattern)}, which is none", pointer=pointer
+        ) from None
 
 
 def _fault(pattern: str) -> str:

@@ -11,16 +11,10 @@ from torch import Tensor
 
 from app.config import ModelConfig
 from app.layers import is_lone_reduction, orthonormality_error, product
-from app.training.metrics import mean_interval, sampled_queries
+from app.training.metrics import mean_interval
 from app.training.metrics.energy import row_space
-from app.training.metrics.neighbours import nearest, num_shared
-from app.training.observed import ObservedState
+from app.training.remembered import Remembered
 from app.types import QualityDescription
-
-# Fewer say nothing about neighbours.
-_FEWEST = 32
-_NEIGHBOURS = 10
-_QUERIES = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,39 +49,33 @@ _NOWHERE = Subspace(
 def take_quality(
     config: ModelConfig,
     tensors: Mapping[str, Tensor],
-    observed: ObservedState,
+    remembered: Remembered,
     *,
     version: int,
     at: str,
-) -> QualityDescription | None:
-    """What weights keep of the vectors that a model observed; None while those are too few.
+) -> QualityDescription:
+    """What weights keep of the vectors that a model remembers.
 
     Changes nothing, and is the same for the same arguments: any thread may call it.
 
     Args:
         config: what the layers are.
         tensors: as serving multiplies with them.
-        observed: the model's moments and reservoir.
+        remembered: the model's moments and reservoir, where the weights are.
         version: whose weights these are.
         at: the time, for people.
     """
-    vectors = observed.reservoir.rows.tensor().to(next(iter(tensors.values())).device)
-    if len(vectors) < _FEWEST:
-        return None
-    own = sampled_queries(len(vectors), count=_QUERIES).to(vectors.device)
-    reduced = product(config, tensors)(vectors)
-    found = nearest(reduced[own], reduced, k=_NEIGHBOURS, own=own)
-    expected = nearest(vectors[own], vectors, k=_NEIGHBOURS, own=own)
-    shares = num_shared(expected, found) / _NEIGHBOURS
+    reduced = product(config, tensors)(remembered.vectors)
+    shares = remembered.found(reduced, reduced)
     low, high = mean_interval(shares)
     lies = _NOWHERE
     if is_lone_reduction(config):
-        lies = _subspace(tensors["Q_reduced"], observed.moments.second.mean())
+        lies = _subspace(tensors["Q_reduced"], remembered.moments.second.mean())
     return QualityDescription(
         version=version,
         at=at,
-        queries=len(own),
-        recall10=float(shares.double().mean()),
+        queries=len(shares),
+        recall10=float(shares.mean()),
         recall10_low=low,
         recall10_high=high,
         explained_variance=lies.explained_variance,

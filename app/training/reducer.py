@@ -44,7 +44,8 @@ class Reducer:
 
         Shape: rows (rows, *input_shape); returns (rows, *output_shape), of the prefix.
         """
-        return self._whole(rows)[..., : self.dimensions]
+        whole = self._whole(rows)
+        return whole if self.dimensions is None else whole[..., : self.dimensions]
 
     def reconstruct(self, reduced: Tensor) -> Tensor:
         """The hidden states that reduced rows stand for; what is not in the prefix is nothing.
@@ -54,7 +55,8 @@ class Reducer:
         """
         if not isinstance(self.layer, Reconstructs):
             raise ConfigInvalid(
-                "loss 'reconstruction' needs a layer that maps back, such as QRReduction alone",
+                "loss 'reconstruction' expects a layer that maps back, such as QRReduction alone, "
+                "got others; choose another loss",
                 pointer="/loss/type",
             )
         if self.dimensions is None:

@@ -15,6 +15,7 @@ from app.training.numbers import is_like, is_scheduled_rate
 from app.training.schedulers import build_schedulers
 from app.training.stored import StoredArrays, incompatible
 from app.types import Json
+from app.wording import offered
 
 # What torch's schedulers change as they go, and what a change of the base rate changes.
 _MOVING = (
@@ -161,7 +162,8 @@ class Schedule:
         if not all(map(is_scheduled_rate, rates)):
             raise ConfigInvalid(
                 "expected a learning rate whose schedule stays at or below "
-                f"{MAX_LEARNING_RATE:g}; send a lower one",
+                f"{MAX_LEARNING_RATE:g}, got one that leads to {offered(max(rates))}; send a lower "
+                "one",
                 pointer="/lr",
             )
 

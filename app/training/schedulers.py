@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
-from pydantic import ValidationError
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from app.config import MAX_LEARNING_RATE, Component
+from app.allowed import Interval
+from app.config import MAX_LEARNING_RATE, Component, read_component
 from app.errors import ConfigInvalid
 from app.registry import Registry
-from app.training.arguments import Bounds, check_arguments
 from app.training.numbers import is_learning_rate
+from app.training.scheduler_arguments import check_with
+from app.training.torch_arguments import Bounds, check_arguments
+from app.wording import offered, some
 
 SCHEDULERS: Registry[type[LRScheduler]] = Registry("scheduler")
 
@@ -40,25 +43,32 @@ _ALONE = frozenset({"CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR", "Se
 # And these cannot begin in the middle: torch refuses the third itself.
 _NOT_IN_SEQUENCE = frozenset({"CyclicLR", "OneCycleLR", "ReduceLROnPlateau", "SequentialLR"})
 
-_STEPS = (1, 1e9)
-_RATE = (0.0, MAX_LEARNING_RATE)
+_STEPS = Interval(1, 10**9)
+_RATE = Interval(0, MAX_LEARNING_RATE)
+_ONCE = Interval(0, 10**9)
 # A momentum that was zero once would leave optimizers without the buffer that it needs later.
-_MOMENTUM = (1e-6, 1 - 1e-6)
+_MOMENTUM = Interval(1e-6, 1 - 1e-6)
 _BOUNDS: Bounds = {
     **dict.fromkeys(("step_size", "milestones", "total_iters", "T_max", "T_0"), _STEPS),
     **dict.fromkeys(("step_size_up", "step_size_down", "total_steps"), _STEPS),
-    **dict.fromkeys(("epochs", "steps_per_epoch"), (1, 1e6)),
+    **dict.fromkeys(("epochs", "steps_per_epoch"), Interval(1, 10**6)),
     **dict.fromkeys(("eta_min", "min_lr", "eps"), _RATE),
-    **dict.fromkeys(("base_lr", "max_lr"), (1e-12, MAX_LEARNING_RATE)),
+    **dict.fromkeys(("base_lr", "max_lr"), Interval(1e-12, MAX_LEARNING_RATE)),
     **dict.fromkeys(("base_momentum", "max_momentum"), _MOMENTUM),
-    **dict.fromkeys(("factor", "start_factor"), (1e-9, 1)),
-    **dict.fromkeys(("div_factor", "final_div_factor"), (1e-9, 1e9)),
-    **dict.fromkeys(("patience", "cooldown", "threshold"), (0, 1e9)),
-    "T_mult": (1, 1000),
-    "gamma": (1e-9, 1000),
-    "end_factor": (0, 1),
-    "pct_start": (0, 1),
-    "power": (0, 100),
+    **dict.fromkeys(("factor", "start_factor"), Interval(1e-9, 1)),
+    **dict.fromkeys(("div_factor", "final_div_factor"), Interval(1e-9, 1e9)),
+    **dict.fromkeys(("patience", "cooldown", "threshold"), _ONCE),
+    "T_mult": Interval(1, 1000),
+    "gamma": Interval(1e-9, 1000),
+    "end_factor": Interval(0, 1),
+    "pct_start": Interval(0, 1),
+    "power": Interval(0, 100),
+}
+# torch refuses 0 and 1 of it.
+_FLOATS = ("pct_start",)
+# Where the same name is of another range.
+_OWN_BOUNDS: Mapping[str, Bounds] = {
+    "ReduceLROnPlateau": {"factor": Interval(1e-9, 1, below=True)},
 }
 
 
@@ -95,8 +105,8 @@ def build_schedulers(components: Sequence[Component], optimizer: Optimizer) -> l
     for index, component in enumerate(components):
         if component.type in _ALONE and len(components) > 1:
             raise ConfigInvalid(
-                f"expected {component.type} alone: it sets the rate whatever the others do; "
-                "SequentialLR lets one come after another",
+                f"expected {component.type} alone, got {len(components)} schedulers: it sets the "
+                "rate whatever the others do; SequentialLR lets one come after another",
                 pointer=f"/scheduler/{index}/type",
             )
     return [
@@ -109,10 +119,15 @@ def _built(component: Component, optimizer: Optimizer, *, pointer: str) -> LRSch
     member = SCHEDULERS.choose(component.type, pointer=f"{pointer}/type")
     given = component.arguments
     parts = given.pop("schedulers", None) if member is lr_scheduler.SequentialLR else None
-    arguments = check_arguments(member, given, pointer=pointer, without=_REFUSED, bounds=_BOUNDS)
+    bounds = {**_BOUNDS, **_OWN_BOUNDS.get(component.type, {})}
+    arguments = check_arguments(
+        member, given, pointer=pointer, without=_REFUSED, bounds=bounds, floats=_FLOATS
+    )
     if member is lr_scheduler.SequentialLR:
-        arguments["schedulers"] = _parts(parts, optimizer, pointer=f"{pointer}/schedulers")
-        _check_order(arguments["milestones"], pointer=f"{pointer}/milestones")
+        built = _parts(parts, optimizer, pointer=f"{pointer}/schedulers")
+        arguments["schedulers"] = built
+        _check_milestones(arguments["milestones"], len(built), pointer=f"{pointer}/milestones")
+    check_with(member, arguments, optimizer, pointer=pointer)
     return _constructed(member, optimizer, arguments, pointer=pointer)
 
 
@@ -123,14 +138,16 @@ def _constructed(
         scheduler: LRScheduler = member(optimizer, **arguments)
     except (ValueError, TypeError, ArithmeticError, RuntimeError):
         raise ConfigInvalid(
-            f"{member.__name__} refuses these arguments with {type(optimizer).__name__} and its "
-            f"{len(optimizer.param_groups)} parameter groups; its documentation gives the ranges, "
-            "and cycle_momentum needs an optimizer that has momentum or betas",
+            f"expected arguments of {member.__name__} that go together, got "
+            f"{some(f'{name} {offered(value)}' for name, value in arguments.items())}, which torch "
+            f"refuses with {type(optimizer).__name__}; leave out what is not needed",
             pointer=pointer,
         ) from None
-    if not all(is_learning_rate(group["lr"]) for group in optimizer.param_groups):
+    rates = [group["lr"] for group in optimizer.param_groups]
+    if not all(map(is_learning_rate, rates)):
         raise ConfigInvalid(
-            f"expected a first learning rate above 0 and of at most {MAX_LEARNING_RATE:g}",
+            f"expected a first learning rate above 0 and of at most {MAX_LEARNING_RATE:g}, got "
+            f"{some(map(offered, rates))}",
             pointer=pointer,
         )
     return scheduler
@@ -139,16 +156,14 @@ def _constructed(
 def _parts(listed: object, optimizer: Optimizer, *, pointer: str) -> list[LRScheduler]:
     """The schedulers of a SequentialLR."""
     if not isinstance(listed, list) or not 1 <= len(listed) <= 8:
-        raise ConfigInvalid("expected a list of 1 to 8 schedulers", pointer=pointer)
+        got = "none; add them" if listed is None else offered(listed)
+        raise ConfigInvalid(f"expected an array of 1 to 8 schedulers, got {got}", pointer=pointer)
     parts = []
     for index, document in enumerate(listed):
         at = f"{pointer}/{index}"
-        try:
-            component = Component.model_validate(document)
-        except ValidationError:
-            raise ConfigInvalid(
-                'expected a scheduler like {"type": "LinearLR"}', pointer=at
-            ) from None
+        component = read_component(
+            document, wanted='a scheduler like {"type": "LinearLR"}', pointer=at
+        )
         if component.type in _NOT_IN_SEQUENCE:
             raise ConfigInvalid(
                 f"{component.type} cannot be a part of SequentialLR; "
@@ -159,6 +174,16 @@ def _parts(listed: object, optimizer: Optimizer, *, pointer: str) -> list[LRSche
     return parts
 
 
-def _check_order(milestones: Sequence[int], *, pointer: str) -> None:
-    if list(milestones) != sorted(set(milestones)):
-        raise ConfigInvalid("expected milestones that rise", pointer=pointer)
+def _check_milestones(milestones: Sequence[int], parts: int, *, pointer: str) -> None:
+    if len(milestones) != parts - 1:
+        raise ConfigInvalid(
+            f"expected {parts - 1} milestones between {parts} schedulers, got "
+            f"{offered(milestones)}",
+            pointer=pointer,
+        )
+    for place, (one, following) in enumerate(pairwise(milestones), start=1):
+        if following <= one:
+            raise ConfigInvalid(
+                f"expected milestones that rise, got {following} after {one}",
+                pointer=f"{pointer}/{place}",
+            )

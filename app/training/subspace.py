@@ -42,9 +42,20 @@ def rotated_onto(basis: Tensor, previous: Tensor, second_moment: Tensor) -> Tens
 
     Shape: basis Q, previous P (k, width), second_moment C (width, width); returns (k, width).
     """
-    U, _, Vh = torch.linalg.svd(_between(basis, previous, second_moment))
-    rotated: Tensor = Vh.mT @ U.mT @ basis
-    return rotated
+    return nearest_rotation(_between(basis, previous, second_moment)) @ basis
+
+
+def nearest_rotation(agreement: Tensor) -> Tensor:
+    """The orthogonal matrix that brings vectors nearest to their partners (Procrustes).
+
+    `R = V Uᵀ` from `A = U S Vᵀ`, the largest `trace(R A)` there is; with `A = E[z yᵀ]` it minimises
+    `E ‖R z - y‖²`. It may reflect.
+
+    Shape: agreement A (k, k); returns the same.
+    """
+    U, _, Vh = torch.linalg.svd(agreement)
+    rotation: Tensor = Vh.mT @ U.mT
+    return rotation
 
 
 def signed_like(basis: Tensor, previous: Tensor, second_moment: Tensor) -> Tensor:

@@ -20,11 +20,10 @@ from app.training.changes import (
     set_weights,
 )
 from app.training.digests import state_digest_now
-from app.training.gate import Weights, build_gate
+from app.training.gate import Weights
 from app.training.gradients import build_accumulation
 from app.training.guards import Guards
 from app.training.memory import Memory
-from app.training.observed import Observed, ObservedState
 from app.training.optimizers import build_optimizer
 from app.training.randomness import ALONE, Randomness
 from app.training.recipes import RECIPES
@@ -63,6 +62,7 @@ class Trainer:
         turn: one for all trainers that are at work at once; held while a layer draws.
 
     Attributes:
+        observed: what was seen of the stream; None where nothing is kept.
         version: starts at 1, and rises by one for every accepted change of the weights.
         step: optimizer updates behind the weights.
 
@@ -86,7 +86,8 @@ class Trainer:
         self.randomness = Randomness(self.layer, config.seed, device, turn)
         self.version = 1
         self.step = 0
-        self._recipe = RECIPES[config.recipe](config, device)
+        self._recipe = RECIPES[config.recipe](config, self.layer, device)
+        self.observed = self._recipe.observed
         self.guards = Guards(config, self._recipe.loss, device)
         self.memories: tuple[Memory, ...] = (
             self.guards,
@@ -94,10 +95,6 @@ class Trainer:
             self.accumulation,
             *self._recipe.memories,
         )
-        self._observed = next((m for m in self.memories if isinstance(m, Observed)), None)
-        self._gate = build_gate(config, self._observed, folded(self.layer), device)
-        if self._gate is not None:
-            self.memories = (*self.memories, self._gate)
         self._undo = Savepoint(self)
         # Without a parametrization the layer's tensors are those that serving multiplies with.
         self._is_folded = folded(self.layer).keys() == layer_tensors(self.layer).keys()
@@ -133,8 +130,8 @@ class Trainer:
                     configure(self, request)
                 case Judge() | Serve():
                     pass  # for the gate alone: nothing changes of what learns
-            if self._gate is not None:
-                self._gate.follow(self, request)
+            if self._recipe.gate is not None:
+                self._recipe.gate.follow(self, request)
         return outcome
 
     def train(self, step: TrainStep) -> StepOutcome:
@@ -153,23 +150,20 @@ class Trainer:
         return Savepoint(self)
 
     @property
-    def observed(self) -> ObservedState | None:
-        """What was seen of the stream; None where nothing is kept."""
-        return None if self._observed is None else self._observed.state
-
-    @property
     def drift(self) -> float | None:
         """How much less of the newest vectors the map captures than of those before them."""
-        return None if self._observed is None else self._observed.state.drift.figure
+        return None if self.observed is None else self.observed.state.drift.figure
 
     @property
     def held_back(self) -> Weights | None:
         """What `live` stays at; None while it may follow the newest version."""
-        return None if self._gate is None else self._gate.held_back
+        gate = self._recipe.gate
+        return None if gate is None else gate.held_back
 
     def describe_gate(self) -> GateDescription | None:
         """Whether `live` may follow the newest version; None without a gate."""
-        return None if self._gate is None else self._gate.describe()
+        gate = self._recipe.gate
+        return None if gate is None else gate.describe()
 
     def serving(self) -> dict[str, Tensor]:
         """The plain tensors that `/reduce` multiplies with, in memory of their own."""

@@ -1,6 +1,8 @@
 """Values and seams that pass between rooms; immutable, torch-free."""
 
+from app.types.alignment import AlignedBy, Alignment, Compatibility
 from app.types.changes import (
+    ID_FIELDS,
     WHOLE_FIELDS,
     Batch,
     Change,
@@ -11,6 +13,7 @@ from app.types.changes import (
     ControlAnswer,
     Fit,
     FitAnswer,
+    GateAnswer,
     Judge,
     Key,
     Kind,
@@ -62,11 +65,15 @@ from app.types.values import (
     Serving,
     Stamp,
     TrainerState,
+    first_outside,
 )
 
 __all__ = [
+    "ID_FIELDS",
     "NOTHING_BESIDE",
     "WHOLE_FIELDS",
+    "AlignedBy",
+    "Alignment",
     "Batch",
     "Beside",
     "Change",
@@ -74,6 +81,7 @@ __all__ = [
     "ChangeRequest",
     "Checkpoint",
     "Commit",
+    "Compatibility",
     "Configure",
     "ControlAnswer",
     "Derivative",
@@ -85,6 +93,7 @@ __all__ = [
     "Fit",
     "FitAnswer",
     "FloatArray",
+    "GateAnswer",
     "GateDescription",
     "GateFigure",
     "Journal",
@@ -121,4 +130,5 @@ __all__ = [
     "UpstreamDescription",
     "VersionDescription",
     "VersionFiles",
+    "first_outside",
 ]

@@ -18,6 +18,8 @@ Update: TypeAlias = Literal["gradient", "moment", "accumulated", "none"]
 
 # The fields of a batch that hold whole numbers.
 WHOLE_FIELDS = frozenset({"labels", "mask"})
+# Those that hold ids where the model takes ids.
+ID_FIELDS = frozenset({"hidden_states", "positives", "negatives"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +95,14 @@ class Serve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configure:
-    """Set the base rate of every parameter group; changes no weights and makes no version."""
+    """Set the base rate of every parameter group; changes no weights and makes no version.
+
+    Attributes:
+        learning_rates: one number for all groups, or one for each in a tuple.
+    """
 
     kind: ClassVar[Kind] = "config"
-    learning_rates: tuple[float, ...]
+    learning_rates: float | tuple[float, ...]
     if_version: int | None = None
 
 
@@ -207,6 +213,19 @@ class FitAnswer(ControlAnswer):
     rows_advised: int
     explained_variance: float
     warning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateAnswer(ControlAnswer):
+    """What an accepted look of the gate answers.
+
+    Attributes:
+        is_open: whether `live` may follow the version that was judged.
+        reason: in words.
+    """
+
+    is_open: bool
+    reason: str
 
 
 ChangeAnswer: TypeAlias = StepAnswer | ControlAnswer

@@ -18,6 +18,15 @@ Origin: TypeAlias = Literal["initial", "import", "checkpoint"]
 Serving: TypeAlias = int | Literal["live"]
 
 
+def first_outside(is_right: NDArray[np.bool_] | np.bool_) -> str:
+    """JSON pointer, from the array, to the first entry that is not as it must be: `/3/0`.
+
+    A message gives the place of a number of a batch, and never the number.
+    """
+    index = np.unravel_index(int(np.argmin(is_right)), is_right.shape)
+    return "".join(f"/{int(step)}" for step in index)
+
+
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """Which weights made a vector: model, version, digest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -176,7 +177,8 @@ class LossChecks:
         assert loss_of(arguments) == loss_of(arguments)
         assert hash(loss_of(arguments)) == hash(loss_of(arguments))
 
-    def test_docstring_has_formula_and_shapes(self, loss: Loss) -> None:
+    def test_docstring_has_formula_shapes_and_source(self, loss: Loss) -> None:
         text = type(loss).__doc__ or ""
         assert "`L = " in text
         assert "Shape:" in text
+        assert re.search(r"^ *Source: \w", text, re.MULTILINE)

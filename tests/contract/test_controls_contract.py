@@ -88,7 +88,7 @@ def test_a_control_takes_no_idempotency_key_and_says_what_to_send(
 def test_a_draining_server_refuses_every_control(start_server: ServerFactory, name: str) -> None:
     server = start_server()
     create(server, "small", MODELS["small"])
-    server.service.begin_drain()
+    server.service.life.begin_drain()
     assert_canonical(_control(server, "/models/small", name, if_match="*"), 503, "draining")
 
 
@@ -187,6 +187,25 @@ def test_each_parameter_group_can_have_its_own_rate(
     assert server.http.patch(path, json={"lr": [0.1, 2]}).json()["learning_rate"] == [0.1, 2.0]
     assert _state(server, path)["learning_rate"] == [0.1, 2.0]
     assert server.http.patch(path, json={"lr": 3}).json()["learning_rate"] == [3.0, 3.0]
+
+
+def test_one_rate_in_an_array_is_none_for_two_groups(
+    server: RunningServer, new_model: ModelFactory
+) -> None:
+    optimizer = {"type": "SGD", "lr": 0.25, "groups": [{"match": "bias$", "lr": 0.5}]}
+    path = f"/models/{new_model(declare(8, 3, layer={'bias': True}, optimizer=optimizer))}"
+    answer = server.http.patch(path, json={"lr": [0.1]})
+    assert_canonical(answer, 422, "config_invalid", detail="one for each of the 2, got an array")
+    assert _state(server, path)["learning_rate"] == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("body", [{"weight_decay": 0.1}, {"lr": 0.1, "weight_decay": 0.1}])
+def test_other_hyper_parameters_are_refused_with_what_can_be_changed(
+    server: RunningServer, body: dict[str, float]
+) -> None:
+    answer = server.http.patch("/models/small", json=body)
+    assert_canonical(answer, 422, "unknown_field", detail="no such field; expected one of: lr")
+    assert answer.json()["errors"][0]["pointer"] == "/weight_decay"
 
 
 def test_a_learning_rate_survives_a_restart(start_server: ServerFactory, tmp_path: Path) -> None:

@@ -101,3 +101,18 @@ def test_the_drift_is_in_the_description_and_in_the_metrics(
     assert before is None
     assert -1 < drift < 1
     assert f'slimvec_drift{{model="{model}"}} {drift}\n' in server.http.get("/metrics").text
+
+
+def test_the_record_and_the_metrics_tell_what_the_corpus_of_the_last_checkpoint_is_worth(
+    server: RunningServer, model: str
+) -> None:
+    for seed in range(3):
+        train(server, model, seed).raise_for_status()
+    version = server.http.post(f"/models/{model}/versions").raise_for_status().json()["version"]
+    record = server.http.get(f"/models/{model}/versions/{version}").json()
+    found = record["metrics"]["compatibility"]
+    assert (found["version"], found["corpus_version"]) == (version, 1)
+    told = server.http.get("/metrics").text
+    for figure in ("kept", "cosine", "nn10"):
+        name = f'slimvec_compatibility{{figure="{figure}",model="{model}"}}'
+        assert f"{name} {found[figure]}\n" in told

@@ -116,7 +116,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(server: RunningServe
 def test_a_draining_server_refuses_changes_and_still_reduces(start_server: ServerFactory) -> None:
     server = start_server()
     create(server, "small", MODELS["small"])
-    server.service.begin_drain()
+    server.service.life.begin_drain()
     assert_canonical(server.http.post("/train-step", json=_GOOD), 503, "draining")
     assert_canonical(server.http.put("/models/new", json=MODELS["small"]), 503, "draining")
     assert_canonical(server.http.delete("/models/small"), 503, "draining")

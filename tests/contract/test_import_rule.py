@@ -13,6 +13,7 @@ APP = Path(__file__).parents[2] / "app"
 
 _LEAVES = frozenset(
     {
+        "allowed",
         "config",
         "errors",
         "failpoints",
@@ -22,9 +23,10 @@ _LEAVES = frozenset(
         "settings",
         "telemetry",
         "types",
+        "wording",
     }
 )
-_BELOW_LAYERS = frozenset({"config", "errors", "registry"})
+_BELOW_LAYERS = frozenset({"allowed", "config", "errors", "faults", "registry", "wording"})
 _CODECS = _LEAVES | {"codecs"}
 _HTTP = frozenset(
     {"fastapi", "starlette", "uvicorn", "httptools", "httpx", "http", "urllib", "socket"}

@@ -162,7 +162,14 @@ def test_a_model_may_declare_a_loss_of_losses(server: RunningServer) -> None:
 @pytest.mark.parametrize(
     ("loss", "pointer"),
     [
-        ({"type": "nested", "loss": "distil", "dimensions": [1, 4]}, "/loss"),
+        ({"type": "nested", "loss": "distil", "dimensions": [1, 4]}, "/loss/dimensions"),
+        (
+            {
+                "type": "weighted",
+                "losses": ["mse", {"type": "nested", "loss": "distil", "dimensions": [4]}],
+            },
+            "/loss/losses/1/dimensions",
+        ),
         ({"type": "nested", "loss": "distil", "dimensions": [0]}, "/loss/dimensions/0"),
         ({"type": "distil", "temperature": 0}, "/loss/temperature"),
         ({"type": "weighted", "losses": ["mse", "no"]}, "/loss/losses/1/type"),

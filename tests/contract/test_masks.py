@@ -106,15 +106,24 @@ def test_json_mask_is_all_booleans_or_all_numbers(server: RunningServer, mask: A
     assert (code, pointer[:6]) == ("wrong_type", "/mask/")
 
 
-@pytest.mark.parametrize("mask", [[[1, 1, 1], [1, 1, 1]], [1, 1, 1, 1], [[1, 0, 2, 1]] * 2])
-def test_mask_of_another_form_is_refused(server: RunningServer, mask: Any) -> None:
+@pytest.mark.parametrize(
+    ("mask", "pointer"),
+    [
+        ([[1, 1, 1], [1, 1, 1]], "/mask"),
+        ([1, 1, 1, 1], "/mask"),
+        ([[1, 0, 1, 1], [1, 0, 2, 1]], "/mask/1/2"),
+    ],
+)
+def test_mask_of_another_form_is_refused_with_its_place(
+    server: RunningServer, mask: Any, pointer: str
+) -> None:
     body = {"hidden_states": ROWS.tolist(), "mask": mask}
-    assert refusal(server, "pooled", body) == ("mask_invalid", "/mask")
+    assert refusal(server, "pooled", body) == ("mask_invalid", pointer)
 
 
 def test_row_in_which_no_token_counts_is_refused(server: RunningServer) -> None:
     body = {"hidden_states": ROWS.tolist(), "mask": [[1, 1, 1, 1], [0, 0, 0, 0]]}
-    assert refusal(server, "pooled", body) == ("mask_invalid", "/mask")
+    assert refusal(server, "pooled", body) == ("mask_invalid", "/mask/1")
     step = {**body, "targets": [[0, 0], [0, 0]]}
     answer = server.http.post("/train-step", json=step)
     assert (answer.status_code, answer.json()["code"]) == (422, "mask_invalid")

@@ -22,6 +22,7 @@ STREAMS = ("/train-stream", "/models/{model}/train-stream")
 FITS = ("/fit", "/models/{model}/fit")
 OF_MODEL = tuple(f"/v2/models/{{model}}{which}" for which in ("", "/versions/{version}"))
 INFERS = tuple(f"{path}/infer" for path in OF_MODEL)
+ALIGNMENT = "/models/{model}/versions/{version}/alignment"
 RESIDENCE = tuple(f"/v2/repository/models/{{model}}/{verb}" for verb in ("load", "unload"))
 EMBEDDINGS = ("/v1/embeddings", "/embeddings")
 _EMBEDDED = frozenset({400, 404, 409, 413, 415, 429, 501, 502, 503})
@@ -44,6 +45,7 @@ ROUTES: dict[tuple[str, str], tuple[str, frozenset[int]]] = {
     ("get", "/models/{model}/versions"): ("200", frozenset({404, 422, 503})),
     ("post", "/models/{model}/versions"): ("201", frozenset({404, 422, 503, 507})),
     ("get", "/models/{model}/versions/{version}"): ("200", frozenset({404, 422, 503})),
+    ("get", ALIGNMENT): ("200", frozenset({400, 404, 406, 409, 422, 429, 503})),
     ("get", "/models/{model}/upstream"): ("200", frozenset({404, 409, 422, 503})),
     ("put", "/models/{model}/upstream"): ("200", frozenset({400, 404, 413, 415, 422, 503, 507})),
     **{("post", path): ("200", _EMBEDDED) for path in EMBEDDINGS},
@@ -323,6 +325,7 @@ def test_a_query_parameter_is_never_null_or_sent_unasked(document: dict[str, Any
         *((path, "loss") for path in LOOKS[:2]),
         *((path, "on_error") for path in STREAMS),
         *((path, "method") for path in FITS),
+        (ALIGNMENT, "to"),
     }
     assert "null" not in str(given.values())
     assert "default" not in str(given.values())

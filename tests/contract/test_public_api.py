@@ -39,7 +39,7 @@ def test_help_lists_the_verbs_of_an_operator(command: list[str]) -> None:
     result = run([*command, "--help"], capture_output=True, text=True, check=True)
     listed = result.stdout.partition("Commands:")[2].split("\n")
     verbs = [line.split()[0] for line in listed if line.strip()]
-    wanted = "compare fit import journal keys repair serve train verify"
+    wanted = "align compare fit import journal keys repair serve train verify"
     assert verbs == wanted.split()
 
 

@@ -96,6 +96,7 @@ def test_whatever_changes_a_model_needs_more_than_read() -> None:
         (WEBSOCKET, "/models/news/train-stream", (TRAIN, "news")),
         ("DELETE", "/models/news", (ADMIN, "news")),
         ("GET", "/models/news/versions/3", (READ, "news")),
+        ("GET", "/models/news/versions/3/alignment", (READ, "news")),
         ("GET", "/models", (READ, None)),
         ("GET", "/health/live", (OPEN, None)),
         # Row 96: what is not exactly a path of the table is nowhere, and never another's business.

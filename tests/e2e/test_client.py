@@ -117,6 +117,14 @@ def test_versions_are_promoted_and_rolled_back_to(small: Client) -> None:
     assert small.state().version == 3
 
 
+def test_the_learning_rate_is_set_at_the_version_that_was_meant(small: Client) -> None:
+    assert small.configure(lr=0.5).learning_rate == 0.5
+    assert small.train_step(rows()).learning_rate == 0.5
+    with pytest.raises(PreconditionFailed):
+        small.configure(lr=[0.25], if_version=1)
+    assert small.configure(lr=[0.25], if_version=2).learning_rate == 0.25
+
+
 def test_without_a_name_the_client_means_the_servers_default_model(server: RunningServer) -> None:
     with Client(server.url) as client:
         assert client.reduce(rows()).stamp.model == client.describe().model == "small"

@@ -10,8 +10,8 @@ import torch
 
 from app.config import parse_config
 from app.engine import Engine, choose_device
-from app.engine.memory import is_out_of_memory
 from app.engine.multiplier import HostMultiplier
+from app.engine.out_of_memory import is_out_of_memory
 from app.engine.snapshot import Snapshot
 from app.engine.staged import StagedMultiplier
 from app.engine.staging import Staging

@@ -9,9 +9,8 @@ import torch
 from click.testing import CliRunner
 
 from benchmarks.quality.__main__ import main
-from benchmarks.quality.checks.scale import as_states
+from benchmarks.quality.checks.states import as_states
 from benchmarks.quality.learners import config, figures, learn, paired, pca, vectors
-from benchmarks.quality.report import write_between_markers
 from benchmarks.quality.splits import Splits, read_splits
 from benchmarks.quality.target import Bench, Finding
 from tests.embeddings import WIDTH, write
@@ -66,15 +65,12 @@ def test_rehearsal_learns_more_from_the_same_stream(splits: Splits) -> None:
     assert found[1] > found[0] + 0.005  # measured .012
 
 
-def test_a_run_prints_every_target_and_fails_for_a_missed_one(data: Path, tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("before\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nafter\n")
-    options = ["--only", "online", "--seeds", "1", "--components", "16", "--page", str(page)]
+def test_a_run_prints_every_target_and_its_figures(data: Path) -> None:
+    options = ["--only", "online", "--seeds", "1", "--components", "16"]
     found = CliRunner().invoke(main, [str(data), *options], catch_exceptions=False)
-    assert "another set than the public one" in page.read_text()
-    assert "| k=16: nn10 as a share of PCA's | ≥ 1.000 | 1.0" in page.read_text()
-    assert (page.read_text()[:7], page.read_text()[-6:]) == ("before\n", "after\n")
-    assert (found.exit_code, "old" in page.read_text()) == (0, False)
+    assert "| k=16: nn10 as a share of PCA's | ≥ 1.000 | 1.0" in found.output
+    assert "| one pass, k=16 | 0." in found.output
+    assert (found.exit_code, "0 targets missed" in found.output) == (0, True)
 
 
 def test_a_shift_without_labels_or_other_data_is_not_measured(data: Path) -> None:
@@ -146,8 +142,13 @@ def test_made_up_states_are_long_uneven_and_share_a_direction(splits: Splits) ->
     assert torch.nn.functional.normalize(states, dim=1).mean(dim=0).norm() > 0.4
 
 
-def test_a_page_without_markers_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "page.md").write_text("text")
-    with pytest.raises(ValueError, match="expected the lines"):
-        write_between_markers(tmp_path / "page.md", "new")
-    assert (tmp_path / "page.md").read_text() == "text"
+def test_the_frontier_is_told_for_each_weight_and_misses_nothing(data: Path) -> None:
+    found = CliRunner().invoke(main, [str(data), "--only", "frontier"], catch_exceptions=False)
+    lines = [line for line in found.output.splitlines() if line.startswith("| weight")]
+    assert [line.split("|")[1].strip() for line in lines] == [
+        f"weight {weight}" for weight in ("0", "0.1", "0.3", "1", "3", "30")
+    ]
+    mrr = [float(line.split("|")[3]) for line in lines]
+    assert mrr[0] < mrr[-1]
+    assert "| k=64 | - | not measured: needs vectors wider than 64 | - |" in found.output
+    assert (found.exit_code, "0 targets missed" in found.output) == (0, True)

@@ -35,7 +35,8 @@ async def infer(edge: Edge, model: str, scope: Scope, receive: Receive) -> Answe
     live = edge.service.live(model)
     body, header_length = await read_payload(scope, receive, edge.settings)
     with Timing(edge.inference.statistics.of(live.name)) as timing:
-        request = await _decode(edge, body, header_length, live.config.input_size)
+        input_size, takes_ids = live.config.input_size, live.takes_ids
+        request = await _decode(edge, body, header_length, input_size, takes_ids=takes_ids)
         options = _options(request.parameters, scope["path"])
         timing.lap()
         reduced = await _reduce(edge, model, request, options, scope["ticket"])
@@ -46,7 +47,7 @@ async def infer(edge: Edge, model: str, scope: Scope, receive: Receive) -> Answe
 
 
 async def _decode(
-    edge: Edge, body: Buffer, header_length: int | None, input_size: int
+    edge: Edge, body: Buffer, header_length: int | None, input_size: int, *, takes_ids: bool
 ) -> InferRequest:
     decode = partial(
         edge.inference.codec.decode,
@@ -54,6 +55,7 @@ async def _decode(
         header_length,
         input_size=input_size,
         max_rows=edge.settings.max_rows,
+        takes_ids=takes_ids,
     )
     is_long = is_long_to_decode(body, is_json=header_length is None)
     return await edge.service.aside(decode) if is_long else decode()

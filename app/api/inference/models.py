@@ -26,12 +26,13 @@ from app.api.inference.schemas import (
 from app.api.inference.versions import VersionText, describe
 from app.api.routes.health import refuse_unready
 from app.api.schemas import ModelName
+from app.codecs.dtypes import FLOAT32
 from app.codecs.inference import INPUT, OUTPUT
+from app.codecs.inference_tensors import input_dtype
 
 ROOT = "/v2"
 MODEL = f"{ROOT}/models/{{model}}"
 PLATFORM = "pytorch_safetensors"
-_DATATYPE = "FP32"
 _EXTENSIONS = [
     "binary_tensor_data",
     "model_configuration",
@@ -103,12 +104,13 @@ async def _metadata(edge: Edge, model: str, version: str | None) -> ModelMetadat
     """What a model takes and gives, and the versions that may stand in a path."""
     described = await describe(edge, model, version)
     versions = sorted({described.version, *described.retained})
+    datatype = _input_datatype(edge, model)
     return ModelMetadata(
         name=model,
         versions=[str(number) for number in versions],
         platform=PLATFORM,
-        inputs=[_tensor(INPUT, described.input_shape)],
-        outputs=[_tensor(OUTPUT, described.output_shape)],
+        inputs=[_tensor(INPUT, datatype, described.input_shape)],
+        outputs=[_tensor(OUTPUT, FLOAT32.datatype, described.output_shape)],
     )
 
 
@@ -127,23 +129,28 @@ async def _config(edge: Edge, model: str, version: str | None) -> ServedConfig:
     What a model is and how it learns stands in `GET /models/{model}`.
     """
     described = await describe(edge, model, version)
+    datatype = _input_datatype(edge, model)
     return ServedConfig(
         name=model,
         platform=PLATFORM,
         backend="slimvec",
         max_batch_size=edge.settings.max_rows,
-        input=[_row(INPUT, described.input_shape)],
-        output=[_row(OUTPUT, described.output_shape)],
+        input=[_row(INPUT, datatype, described.input_shape)],
+        output=[_row(OUTPUT, FLOAT32.datatype, described.output_shape)],
         version_policy={"all": {}},
     )
 
 
-def _tensor(name: str, row: Sequence[int | None]) -> TensorMetadata:
-    return TensorMetadata(name=name, datatype=_DATATYPE, shape=[-1, *_lengths(row)])
+def _input_datatype(edge: Edge, model: str) -> str:
+    return input_dtype(takes_ids=edge.service.takes_ids(model)).datatype
 
 
-def _row(name: str, row: Sequence[int | None]) -> TensorConfig:
-    return TensorConfig(name=name, data_type=f"TYPE_{_DATATYPE}", dims=_lengths(row))
+def _tensor(name: str, datatype: str, row: Sequence[int | None]) -> TensorMetadata:
+    return TensorMetadata(name=name, datatype=datatype, shape=[-1, *_lengths(row)])
+
+
+def _row(name: str, datatype: str, row: Sequence[int | None]) -> TensorConfig:
+    return TensorConfig(name=name, data_type=f"TYPE_{datatype}", dims=_lengths(row))
 
 
 def _lengths(row: Sequence[int | None]) -> list[int]:

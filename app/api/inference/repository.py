@@ -59,7 +59,7 @@ def _add_index(router: APIRouter, edge: Edge) -> None:
         try:
             asked = IndexRequest.model_validate(parse_object(body) if body else {}, strict=True)
         except ValidationError as error:
-            raise refusal(error) from None
+            raise refusal(error, IndexRequest) from None
         entries = _entries(edge, caller_of(request.scope))
         return [entry for entry in entries if entry.state == "READY" or not asked.ready]
 

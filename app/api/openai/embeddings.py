@@ -133,7 +133,7 @@ def _parse(body: EmbeddingsBody) -> EmbeddingsParameters:
     try:
         return EmbeddingsParameters.model_validate(body.options)
     except ValidationError as error:
-        raise refusal(error) from None
+        raise refusal(error, EmbeddingsParameters) from None
 
 
 def _options(edge: Edge, name: Name, parameters: EmbeddingsParameters) -> ReduceOptions:
@@ -166,7 +166,7 @@ def _dimensions(edge: Edge, model: str, asked: int | None) -> int | None:
         allowed = f"from 1 to {n_components}" if live.config.nested else f"{n_components}"
         raise Unacceptable(
             "dimensions_unsupported",
-            f"expected dimensions {allowed} for model {model!r}; or leave it out",
+            f"expected dimensions {allowed} for model {model!r}, got {asked}; or leave it out",
             pointer="/dimensions",
         )
     return asked

@@ -30,19 +30,20 @@ from app.faults import OURS
 from app.types import ControlAnswer, Json
 
 
-def _rates(value: object) -> tuple[float, ...]:
+def _rates(value: object) -> float | tuple[float, ...]:
     """One message for both forms; whether a number is a learning rate, the trainer says."""
     numbers = value if isinstance(value, list) else [value]
     if not numbers or any(type(number) not in (int, float) for number in numbers):
         raise PydanticCustomError(
-            f"{OURS}wrong_type", "expected a number, or one for each parameter group"
+            f"{OURS}wrong_type", "expected a number, or an array with one for each parameter group"
         )
-    return tuple(map(float, numbers))
+    first, *others = map(float, numbers)
+    return (first, *others) if isinstance(value, list) else first
 
 
 _LEARNING_RATE = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_LEARNING_RATE}
 LearningRates = Annotated[
-    tuple[float, ...],
+    float | tuple[float, ...],
     PlainValidator(_rates),
     WithJsonSchema(
         {

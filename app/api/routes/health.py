@@ -71,8 +71,8 @@ def refuse_unready(edge: Edge) -> None:
 
 def _status(edge: Edge) -> _Status:
     service = edge.service
-    if service.phase != "ready":
-        return service.phase
+    if service.life.phase != "ready":
+        return service.life.phase
     if lost := service.models.not_loaded:
         is_any_loaded = bool(service.summaries())
         if edge.settings.default_model in lost or not is_any_loaded:
@@ -95,8 +95,8 @@ def _health(edge: Edge, status: _Status | Literal["live"], caller: Caller) -> He
 
 def _reason_for_strangers(service: Service) -> str:
     """The reason in fixed words: names of models and files are not for everybody."""
-    if service.phase != "ready":
-        return _NOT_READY[service.phase]
+    if service.life.phase != "ready":
+        return _NOT_READY[service.life.phase]
     if service.models.not_loaded:
         return "a model could not be loaded"
     if service.is_short_of_memory:
@@ -105,8 +105,8 @@ def _reason_for_strangers(service: Service) -> str:
 
 
 def _reason(service: Service) -> str:
-    if service.phase != "ready":
-        return service.progress or _NOT_READY[service.phase]
+    if service.life.phase != "ready":
+        return service.progress or _NOT_READY[service.life.phase]
     lost = [f"model {name!r} could not be loaded" for name in service.models.not_loaded]
     short = [_SHORT_OF_MEMORY] if service.is_short_of_memory else []
     by_code = {fault.code: fault.detail for fault in service.training_faults.values()}

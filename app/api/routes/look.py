@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.asgi import Answer, Receive, Scope, read_body
 from app.api.bodies import refusal
-from app.api.edge import Edge, decode, hidden_states_of, query_options, stamp_headers
+from app.api.edge import Edge, decode, hidden_states_of, id_fields, query_options, stamp_headers
 from app.api.negotiation import JSON, SAFETENSORS, choose_reader, choose_writer
 from app.api.routes.reduce import VersionOrLive
 from app.api.routes.train import ARRAYS
@@ -51,7 +51,7 @@ async def evaluate(edge: Edge, model: str, scope: Scope, receive: Receive) -> An
     positives come among each other, how much of the rows' energy the weights keep, how far reduced
     rows move with theirs (along the given tangents, or random ones).
     """
-    body, options = await _read(edge, scope, receive, _EVALUATED, _OPTIONS | {"loss"})
+    body, options = await _read(edge, model, scope, receive, _EVALUATED, _OPTIONS | {"loss"})
     losses = _losses(options.pop("loss"), scope) if "loss" in options else ()
     parameters = _parse(options, scope)
     arrays = dict(body.arrays)
@@ -76,7 +76,7 @@ async def jvp(edge: Edge, model: str, scope: Scope, receive: Receive) -> Answer:
         raise NotAcceptable(
             "not_acceptable", f"expected Accept to allow one of {', '.join(sorted(READS))}, or */*"
         )
-    body, options = await _read(edge, scope, receive, _DIFFERENTIATED, _OPTIONS)
+    body, options = await _read(edge, model, scope, receive, _DIFFERENTIATED, _OPTIONS)
     parameters = _parse(options, scope)
     if _TANGENTS not in body.arrays:
         raise Unacceptable(
@@ -96,14 +96,23 @@ async def jvp(edge: Edge, model: str, scope: Scope, receive: Receive) -> Answer:
 
 
 async def _read(
-    edge: Edge, scope: Scope, receive: Receive, arrays: frozenset[str], options: frozenset[str]
+    edge: Edge,
+    model: str,
+    scope: Scope,
+    receive: Receive,
+    arrays: frozenset[str],
+    options: frozenset[str],
 ) -> tuple[Body, dict[str, Any]]:
     """The body's arrays, hidden_states among them, and the options wherever they stand."""
     reader, limits = choose_reader(scope, READS), edge.settings
     is_json = reader.media_type == JSON
     limit = limits.max_json_body_bytes if is_json else limits.max_binary_body_bytes
     schema = BodySchema(
-        arrays=arrays, options=options, max_rows=limits.max_rows, whole=WHOLE_FIELDS
+        arrays=arrays,
+        options=options,
+        max_rows=limits.max_rows,
+        whole=WHOLE_FIELDS,
+        ids=id_fields(edge, model),
     )
     body = await decode(edge, reader, await read_body(scope, receive, limit), schema)
     hidden_states_of(body)
@@ -117,7 +126,7 @@ def _parse(options: dict[str, Any], scope: Scope) -> LookParameters:
     try:
         return LookParameters.model_validate(options, context=context)
     except ValidationError as error:
-        raise refusal(error) from None
+        raise refusal(error, LookParameters) from None
 
 
 def _losses(value: object, scope: Scope) -> tuple[Component, ...]:
@@ -127,14 +136,10 @@ def _losses(value: object, scope: Scope) -> tuple[Component, ...]:
     if not isinstance(value, list):
         return (parse_loss(value),)
     if not 1 <= len(value) <= _MOST_LOSSES:
-        raise ConfigInvalid(f"expected 1 to {_MOST_LOSSES} losses", pointer="/loss")
-    found = []
-    for place, loss in enumerate(value):
-        try:
-            found.append(parse_loss(loss))
-        except ConfigInvalid as error:
-            raise ConfigInvalid(error.detail, pointer=f"/loss/{place}") from None
-    return tuple(found)
+        raise ConfigInvalid(
+            f"expected 1 to {_MOST_LOSSES} losses, got {len(value)}", pointer="/loss"
+        )
+    return tuple(parse_loss(loss, pointer=f"/loss/{place}") for place, loss in enumerate(value))
 
 
 def _written(found: Derivative, writer: Codec) -> bytes:

@@ -22,6 +22,7 @@ from app.api.edge import (
     Edge,
     decode,
     hidden_states_of,
+    id_fields,
     is_long_to_encode,
     query_options,
     stamp_headers,
@@ -101,7 +102,8 @@ async def reduce(edge: Edge, model: str, scope: Scope, receive: Receive) -> Answ
     limits = edge.settings
     limit = limits.max_json_body_bytes if is_json else limits.max_binary_body_bytes
     octets = await read_body(scope, receive, limit)
-    body = await decode(edge, reader, octets, reduce_schema(limits.max_rows))
+    ids = id_fields(edge, model)
+    body = await decode(edge, reader, octets, reduce_schema(limits.max_rows, ids))
     if scope["query_string"]:
         query = query_options(scope, _NO_QUERY if is_json else _OPTIONS)
         parameters = parse_query(query)
@@ -123,9 +125,9 @@ async def reduce(edge: Edge, model: str, scope: Scope, receive: Receive) -> Answ
 
 
 @lru_cache(maxsize=8)
-def reduce_schema(max_rows: int) -> BodySchema:
-    """What the body of a reduce may hold."""
-    return BodySchema(arrays=_ARRAYS, options=_OPTIONS, max_rows=max_rows, whole=_WHOLE)
+def reduce_schema(max_rows: int, ids: frozenset[str] = frozenset()) -> BodySchema:
+    """What the body of a reduce may hold; `ids` names the arrays that the model takes as such."""
+    return BodySchema(arrays=_ARRAYS, options=_OPTIONS, max_rows=max_rows, whole=_WHOLE, ids=ids)
 
 
 def parse_options(options: dict[str, Any]) -> ReduceParameters:
@@ -137,7 +139,7 @@ def parse_options(options: dict[str, Any]) -> ReduceParameters:
     try:
         return ReduceParameters.model_validate(options)
     except ValidationError as error:
-        raise refusal(error) from None
+        raise refusal(error, ReduceParameters) from None
 
 
 def parse_query(options: dict[str, str]) -> ReduceParameters:
@@ -149,7 +151,7 @@ def parse_query(options: dict[str, str]) -> ReduceParameters:
     try:
         return ReduceParameters.model_validate_strings(options, context=_FROM_TEXT)
     except ValidationError as error:
-        raise refusal(error) from None
+        raise refusal(error, ReduceParameters) from None
 
 
 def _verb_options(parameters: ReduceParameters) -> ReduceOptions:

@@ -12,6 +12,7 @@ from app.api.edge import (
     Edge,
     decode,
     hidden_states_of,
+    id_fields,
     key_of,
     query_options,
     sender_of,
@@ -24,6 +25,7 @@ from app.errors import Malformed, Unacceptable
 from app.failpoints import reach
 from app.settings import Settings
 from app.types import WHOLE_FIELDS, Batch, Stamp, TrainStep
+from app.wording import offered
 
 READS = frozenset({JSON, "application/x-safetensors"})
 ARRAYS = frozenset(field.name for field in fields(Batch))
@@ -46,7 +48,8 @@ async def train_step(edge: Edge, model: str, scope: Scope, receive: Receive) -> 
     limit = limits.max_json_body_bytes if is_json else limits.max_binary_body_bytes
     if_version = parse_if_match(single_header(scope, b"if-match"))
     octets = await read_body(scope, receive, limit)
-    body = await decode(edge, reader, octets, step_schema(limits.max_rows))
+    schema = step_schema(limits.max_rows, ids=id_fields(edge, model))
+    body = await decode(edge, reader, octets, schema)
     query = query_options(scope, _NO_QUERY if is_json else OPTIONS)
     step = step_of(body, query, if_version=if_version)
     text = _key_text(scope)
@@ -67,9 +70,17 @@ async def train_step(edge: Edge, model: str, scope: Scope, receive: Receive) -> 
 
 
 @lru_cache(maxsize=8)
-def step_schema(max_rows: int, beside: frozenset[str] = OPTIONS) -> BodySchema:
-    """What the body of a step may hold; `beside` names what may stand beside the arrays."""
-    return BodySchema(arrays=ARRAYS, options=beside, max_rows=max_rows, whole=WHOLE_FIELDS)
+def step_schema(
+    max_rows: int, beside: frozenset[str] = OPTIONS, *, ids: frozenset[str] = frozenset()
+) -> BodySchema:
+    """What the body of a step may hold.
+
+    Args:
+        max_rows: most rows of any array.
+        beside: names what may stand beside the arrays.
+        ids: names the arrays that the model takes as ids.
+    """
+    return BodySchema(arrays=ARRAYS, options=beside, max_rows=max_rows, whole=WHOLE_FIELDS, ids=ids)
 
 
 def step_of(body: Body, query: Mapping[str, str], *, if_version: int | None = None) -> TrainStep:
@@ -92,7 +103,11 @@ def step_of(body: Body, query: Mapping[str, str], *, if_version: int | None = No
 def _branch(value: object) -> str:
     """The name of a branch; whether the model has it, the service says."""
     if not isinstance(value, str):
-        raise Unacceptable("wrong_type", "expected the name of a branch", pointer="/branch")
+        raise Unacceptable(
+            "wrong_type",
+            f"expected the name of a branch, a string, got {offered(value)}",
+            pointer="/branch",
+        )
     return value
 
 

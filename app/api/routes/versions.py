@@ -34,8 +34,17 @@ def version_routes(edge: Edge) -> APIRouter:
     @router.get("/{version}")
     async def describe_version(model: ModelName, version: VersionNumber) -> VersionDescription:
         """One retained version."""
-        if not (version.isascii() and version.isdigit() and len(version) < 19):
-            raise Unacceptable("wrong_type", "expected a version number, like 41")
-        return await service.version(model, int(version))
+        return await service.version(model, version_number(version))
 
     return router
+
+
+def version_number(text: str) -> int:
+    """The number in a path.
+
+    Raises:
+        Unacceptable: it is none.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Unacceptable("wrong_type", "expected a version number, like 41")
+    return int(text)

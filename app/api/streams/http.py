@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from app.api.asgi import ClientGone, Receive, Scope, Send, refuse_encoding
-from app.api.edge import Edge
+from app.api.edge import Edge, id_fields
 from app.api.negotiation import choose_media_type
 from app.api.streams.framing import Framing
 from app.api.streams.options import BINARY, TEXT, stream_options
@@ -29,9 +29,10 @@ async def train_stream(edge: Edge, model: str, scope: Scope, receive: Receive, s
     refuse_encoding(scope)
     options, query = stream_options(scope, model, BINARY if media_type == FRAMES else TEXT)
     edge.service.live(model)
-    reader: RecordReader = JsonReader(edge.settings)
+    ids = id_fields(edge, model)
+    reader: RecordReader = JsonReader(edge.settings, ids)
     if media_type == FRAMES:
-        reader = SafetensorsReader(edge.settings, query)
+        reader = SafetensorsReader(edge.settings, query, ids)
     framing = framing_of(media_type, edge.settings)
     answers = NdjsonAnswers()
     stream = Stream(edge, scope, options, answers)

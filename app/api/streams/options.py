@@ -10,6 +10,7 @@ from app.api.edge import query_options
 from app.api.routes.train import OPTIONS
 from app.api.streams.stream import OnError, StreamOptions
 from app.errors import Unacceptable
+from app.wording import offered
 
 _ON_ERROR = "on_error"
 TEXT = frozenset({_ON_ERROR})
@@ -28,12 +29,13 @@ def stream_options(
     """
     _refuse_headers_of_a_step(scope)
     query = query_options(scope, allowed)
-    on_error: OnError | None = {word: word for word in get_args(OnError)}.get(
-        query.pop(_ON_ERROR, "stop")
-    )
+    asked = query.pop(_ON_ERROR, "stop")
+    on_error: OnError | None = {word: word for word in get_args(OnError)}.get(asked)
     if on_error is None:
         raise Unacceptable(
-            "out_of_range", 'expected on_error to be "stop" or "skip"', pointer="/on_error"
+            "out_of_range",
+            f'expected on_error to be "stop" or "skip", got {offered(asked)}',
+            pointer="/on_error",
         )
     return StreamOptions(model=model, on_error=on_error), query
 

@@ -60,10 +60,11 @@ class JsonReader:
 
     Args:
         limits: of the server.
+        ids: names the arrays that the model takes as ids.
     """
 
-    def __init__(self, limits: Settings) -> None:
-        self._schema = step_schema(limits.max_rows, OPTIONS | {_KEY})
+    def __init__(self, limits: Settings, ids: frozenset[str] = frozenset()) -> None:
+        self._schema = step_schema(limits.max_rows, OPTIONS | {_KEY}, ids=ids)
 
     def __call__(self, body: Buffer) -> Record:
         """The record."""
@@ -82,10 +83,13 @@ class SafetensorsReader:
     Args:
         limits: of the server.
         query: options of every record, as a binary body has them.
+        ids: names the arrays that the model takes as ids.
     """
 
-    def __init__(self, limits: Settings, query: Mapping[str, str]) -> None:
-        self._schema = step_schema(limits.max_rows)
+    def __init__(
+        self, limits: Settings, query: Mapping[str, str], ids: frozenset[str] = frozenset()
+    ) -> None:
+        self._schema = step_schema(limits.max_rows, ids=ids)
         self._query = query
 
     def __call__(self, body: Buffer) -> Record:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from app.api.asgi import Message, Receive, Scope, Send
-from app.api.edge import Edge
+from app.api.edge import Edge, id_fields
 from app.api.errors import kind_of
 from app.api.streams.framing import too_large
 from app.api.streams.options import BINARY, stream_options
@@ -28,6 +28,7 @@ async def train_websocket(
     """
     options, query = stream_options(scope, model, BINARY)
     edge.service.live(model)
+    ids = id_fields(edge, model)
     await receive()  # the wish to connect
     await send({"type": "websocket.accept"})
     answers = MessageAnswers(send)
@@ -35,8 +36,8 @@ async def train_websocket(
     await stream.run(
         _records(
             receive,
-            JsonReader(edge.settings),
-            SafetensorsReader(edge.settings, query),
+            JsonReader(edge.settings, ids),
+            SafetensorsReader(edge.settings, query, ids),
             edge.settings,
         )
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from app.errors import ConfigInvalid
 from app.layers.initialisers.initialiser import INITIALISERS, Initialiser
+from app.wording import offered
 
 Bound = Annotated[float, Field(ge=-1e30, le=1e30)]
 Spread = Annotated[float, Field(ge=0, le=1e30)]
@@ -29,7 +30,10 @@ class _Between(Initialiser):
         """
         super().check(shape, pointer=pointer)
         if self.a > self.b:
-            raise ConfigInvalid(f"expected a of at most b ({self.b:g})", pointer=f"{pointer}/a")
+            raise ConfigInvalid(
+                f"expected a of at most b ({self.b:g}), got {offered(self.a)}",
+                pointer=f"{pointer}/a",
+            )
 
 
 @INITIALISERS.register("uniform")
@@ -76,7 +80,7 @@ class TruncNormal(_Between):
         if not self.a - reach <= self.mean <= self.b + reach:
             raise ConfigInvalid(
                 f"expected a mean within 2 std of the range from a to b: {self.a - reach:g} to "
-                f"{self.b + reach:g}",
+                f"{self.b + reach:g}, got {offered(self.mean)}",
                 pointer=f"{pointer}/mean",
             )
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from app.layers.arguments import Bound, Interval, check_arguments
+from app.allowed import Interval
+from app.layers.arguments import Bound, check_arguments
 from app.layers.kind import KINDS, Declared, Shape
 
 _SLOPES = Interval(-100.0, 100.0)

@@ -15,10 +15,13 @@ from app.layers.arguments import check_choice, check_only
 from app.layers.kind import KINDS, NO_CONTEXT, Context, Declared, Shape
 from app.layers.sequence import begin_each, common_branches, declare_sequence
 from app.layers.widths import listed
+from app.wording import offered
 
 T = TypeVar("T", dict[str, Any], list[Any])
 
 _MOST_BRANCHES = 64
+_NAMED = f"an object of 1 to {_MOST_BRANCHES} branches, each an array of layers"
+_LISTED = f"an array of 1 to {_MOST_BRANCHES} branches, each an array of layers"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -77,9 +80,9 @@ class ModuleDictKind:
     @staticmethod
     def declare(arguments: Mapping[str, Any], shape: Shape, *, pointer: str) -> Declared:
         """See `Kind.declare`; every branch gives the same shape."""
-        check_only(("branches",), arguments, layer="ModuleDict", pointer=pointer)
+        check_only({"branches": _NAMED}, arguments, layer="ModuleDict", pointer=pointer)
         place = f"{pointer}/branches"
-        named = _given(arguments, dict, "an object", place)
+        named = _given(arguments, dict, _NAMED, pointer=place)
         for name in named:
             _check_name(name, place)
         parts = [
@@ -89,7 +92,8 @@ class ModuleDictKind:
         _check_same([part.output for part in parts], place)
         if common_branches(parts, pointer=place):
             raise ConfigInvalid(
-                "expected no ModuleDict within a branch of another; a request names one branch",
+                "expected no ModuleDict within a branch of another, got one; a request names one "
+                "branch",
                 pointer=place,
             )
         return _together(
@@ -107,14 +111,20 @@ class ModuleListKind:
     @staticmethod
     def declare(arguments: Mapping[str, Any], shape: Shape, *, pointer: str) -> Declared:
         """See `Kind.declare`."""
-        check_only(("branches", "combine"), arguments, layer="ModuleList", pointer=pointer)
+        check_only(
+            {"branches": _LISTED},
+            arguments,
+            layer="ModuleList",
+            pointer=pointer,
+            optional=("combine",),
+        )
         combine = check_choice(
             arguments.get("combine", "concatenate"),
             ("concatenate", "sum"),
             pointer=f"{pointer}/combine",
         )
         place = f"{pointer}/branches"
-        sequences = _given(arguments, list, "an array", place)
+        sequences = _given(arguments, list, _LISTED, pointer=place)
         parts = [
             declare_sequence(layers, shape, pointer=f"{place}/{index}")
             for index, layers in enumerate(sequences)
@@ -127,14 +137,11 @@ class ModuleListKind:
         )
 
 
-def _given(arguments: Mapping[str, Any], kind: type[T], words: str, pointer: str) -> T:
+def _given(arguments: Mapping[str, Any], kind: type[T], wanted: str, *, pointer: str) -> T:
     """The branches that a config gives, as JSON of one kind."""
-    branches = arguments.get("branches")
+    branches = arguments["branches"]
     if not isinstance(branches, kind) or not 1 <= len(branches) <= _MOST_BRANCHES:
-        raise ConfigInvalid(
-            f"expected {words} of 1 to {_MOST_BRANCHES} branches, each an array of layers",
-            pointer=pointer,
-        )
+        raise ConfigInvalid(f"expected {wanted}, got {offered(branches)}", pointer=pointer)
     return branches
 
 
@@ -169,7 +176,8 @@ def _check_name(name: str, pointer: str) -> None:
     if not _NAME.fullmatch(name) or hasattr(nn.ModuleDict, name) or name == "training":
         raise ConfigInvalid(
             "expected a branch's name to be 1 to 64 of a-z, 0-9, - and _, begin with a letter or "
-            "digit, and be no attribute of torch's ModuleDict; choose another",
+            f"digit, and be no attribute of torch's ModuleDict, got {offered(name)}; choose "
+            "another",
             pointer=f"{pointer}/{pointer_token(name)}",
         )
 
@@ -193,7 +201,7 @@ def _combined(outputs: Sequence[Shape], combine: str, pointer: str) -> Shape:
     if None in widths:
         raise ConfigInvalid(
             "expected branches whose last dimension has a known length, to be concatenated along "
-            "it",
+            f"it, got {', '.join(map(listed, outputs))}; fix it in input_shape",
             pointer=pointer,
         )
     return (*outputs[0][:-1], sum(width or 0 for width in widths))

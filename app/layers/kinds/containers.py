@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from app.errors import ConfigInvalid
 from app.layers.arguments import check_only
 from app.layers.kind import KINDS, NO_CONTEXT, Context, Declared, Shape
-from app.layers.sequence import LayerSequence, declare_sequence
+from app.layers.sequence import LAYERS_WANTED, LayerSequence, declare_sequence
 from app.layers.widths import listed
 
 
@@ -23,9 +23,9 @@ class SequentialKind:
     @staticmethod
     def declare(arguments: Mapping[str, Any], shape: Shape, *, pointer: str) -> Declared:
         """See `Kind.declare`."""
-        check_only(("layers",), arguments, layer="Sequential", pointer=pointer)
+        check_only({"layers": LAYERS_WANTED}, arguments, layer="Sequential", pointer=pointer)
         return replace(
-            declare_sequence(arguments.get("layers"), shape, pointer=f"{pointer}/layers"),
+            declare_sequence(arguments["layers"], shape, pointer=f"{pointer}/layers"),
             direct=None,
         )
 
@@ -56,8 +56,8 @@ class ResidualKind:
     @staticmethod
     def declare(arguments: Mapping[str, Any], shape: Shape, *, pointer: str) -> Declared:
         """See `Kind.declare`."""
-        check_only(("layers",), arguments, layer="Residual", pointer=pointer)
-        inner = declare_sequence(arguments.get("layers"), shape, pointer=f"{pointer}/layers")
+        check_only({"layers": LAYERS_WANTED}, arguments, layer="Residual", pointer=pointer)
+        inner = declare_sequence(arguments["layers"], shape, pointer=f"{pointer}/layers")
         if inner.output != shape:
             raise ConfigInvalid(
                 f"expected layers that make {listed(shape)} of {listed(shape)}, to be added to "

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from functools import partial
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from torch import nn
 
@@ -22,6 +22,8 @@ warnings.filterwarnings("ignore", message="Using padding='same' with even kernel
 
 _Layer: TypeAlias = type[nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d]
 
+# torch takes any string here, and looks at it later.
+_PADDING = {"padding": Literal["valid", "same"] | int | tuple[int, ...]}
 _BOUNDS: Mapping[str, Bound] = {**WINDOW_BOUNDS, "out_channels": WIDTHS, "groups": WIDTHS}
 
 
@@ -49,6 +51,7 @@ class Convolving:
             pointer=pointer,
             derived={"in_channels": known(shape, 0, name, pointer=pointer)},
             bounds=_BOUNDS,
+            hints={} if self._layer is nn.ConvTranspose2d else _PADDING,
         )
         check_windows(arguments, self._rank - 1, pointer=pointer)
         _check_groups(arguments, pointer)

@@ -138,11 +138,18 @@ def _ids(rows: Tensor, count: int) -> Tensor:
     if not bool(((ids == rows) & (ids >= 0) & (ids < count)).all()):
         raise Unacceptable(
             "out_of_range",
-            f"expected ids: whole numbers from 0 to {count - 1}, got another number; send the ids "
-            "that the embedding was made for",
+            f"expected ids: whole numbers from 0 to {count - 1}, got {_fault(rows, count)}; send "
+            "the ids that the embedding was made for",
             pointer="/hidden_states",
         )
     return ids
+
+
+def _fault(rows: Tensor, count: int) -> str:
+    """Which kind of number is none; where it stands, a piece of a batch cannot say."""
+    if bool((rows != rows.trunc()).any()):
+        return "a number that is not whole"
+    return "a negative one" if bool((rows < 0).any()) else f"one above {count - 1}"
 
 
 KINDS.register("Embedding")(

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.layers.arguments import WIDTHS, Bound, Interval, check_arguments
+from app.allowed import Interval
+from app.layers.arguments import WIDTHS, Bound, check_arguments
 from app.layers.gaussian import Gaussian
 from app.layers.kind import KINDS, Declared, Shape
 from app.layers.widths import last, size

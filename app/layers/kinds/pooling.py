@@ -24,6 +24,9 @@ _BOUNDS: Mapping[str, Bound] = {
     "return_indices": (False,),
 }
 
+# torch also takes null for both sizes, and fails at the first rows.
+_HINTS: Mapping[str, Any] = {"output_size": int | tuple[int | None, ...]}
+
 
 class MapPooling:
     """Pooling of one kind.
@@ -40,7 +43,10 @@ class MapPooling:
     def declare(self, arguments: Mapping[str, Any], shape: Shape, *, pointer: str) -> Declared:
         """See `Kind.declare`."""
         check_rank(shape, (3,), self._layer.__name__, pointer=pointer)
-        arguments = check_arguments(self._layer, arguments, pointer=pointer, bounds=_BOUNDS)
+        hints = _HINTS if self._layer is nn.AdaptiveAvgPool2d else {}
+        arguments = check_arguments(
+            self._layer, arguments, pointer=pointer, bounds=_BOUNDS, hints=hints
+        )
         check_windows(arguments, 2, pointer=pointer)
         if "kernel_size" in arguments:
             _check_margins(arguments, pointer)

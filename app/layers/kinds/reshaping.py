@@ -32,7 +32,9 @@ class FlattenKind:
         end = _position(arguments.get("end_dim", -1), rank)
         if begin > end:
             raise ConfigInvalid(
-                "expected start_dim to come before end_dim", pointer=f"{pointer}/start_dim"
+                f"expected start_dim to come before end_dim in {listed(shape)}, got dimensions "
+                f"{begin} and {end}",
+                pointer=f"{pointer}/start_dim",
             )
         lengths = [known(shape, d, "Flatten", pointer=pointer) for d in range(begin, end + 1)]
         _check_width(math.prod(lengths), f"{pointer}/type")

@@ -93,14 +93,15 @@ def constraints_of(layer: nn.Module) -> Mapping[str, Parametrization]:
     return kept
 
 
-@torch.no_grad()
 def retract_(module: nn.Module) -> None:
     """Bring every weight back to its parametrization; called after each accepted step.
 
     Does not look whether the weights are finite, and never makes them so.
     """
-    for _, layer, name, constraint in _constrained(module):
-        constraint.retract_(layer, name)
+    if constrained := list(_constrained(module)):  # every step asks, and most layers have none
+        with torch.no_grad():
+            for _, layer, name, constraint in constrained:
+                constraint.retract_(layer, name)
 
 
 def check_given(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -16,6 +16,7 @@ from app.layers.parametrizations.parametrization import (
     broken,
     chain_of,
 )
+from app.wording import offered
 
 
 @PARAMETRIZATIONS.register("sparse")
@@ -129,13 +130,16 @@ def _ones_at(positions: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _given_mask(mask: object, shape: tuple[int, ...], *, pointer: str) -> Tensor:
+    wanted = f"expected a mask of zeros and ones of the weight's shape {list(shape)}"
     try:
         values = torch.tensor(mask, dtype=torch.float32)
     except (ValueError, TypeError, RuntimeError, OverflowError):
-        values = torch.empty(0)
-    if tuple(values.shape) != shape or not ((values == 0) | (values == 1)).all():
-        raise ConfigInvalid(
-            f"expected a mask of zeros and ones of the weight's shape {list(shape)}",
-            pointer=pointer,
-        )
+        fault = "arrays that are not of one length, or hold something else than numbers"
+        raise ConfigInvalid(f"{wanted}, got {fault}", pointer=pointer) from None
+    if tuple(values.shape) != shape:
+        raise ConfigInvalid(f"{wanted}, got shape {list(values.shape)}", pointer=pointer)
+    if others := ((values != 0) & (values != 1)).nonzero().tolist():
+        place = "".join(f"/{index}" for index in others[0])
+        number = offered(values[tuple(others[0])].item())
+        raise ConfigInvalid(f"{wanted}, got {number}", pointer=f"{pointer}{place}")
     return values.bool()

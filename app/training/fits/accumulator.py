@@ -11,6 +11,7 @@ from app.training.fits.fit_method import FitMethod, read_method
 from app.training.observed import Moments, OuterSum
 from app.training.rows import unit_rows
 from app.types import Batch, FloatArray, SeenMoments
+from app.wording import offered, some
 
 # A second moment of this width is 256 MiB in float32; its eigenvectors take minutes.
 MAX_WIDTH = 8192
@@ -107,7 +108,8 @@ def check_fittable(config: ModelConfig, method: FitMethod) -> None:
     if config.input_shape or len(config.layers) > 1 or layer.type not in _LINEAR:
         raise ConfigInvalid(
             f"expected a model of one layer, {' or '.join(_LINEAR)}, whose weights can be computed "
-            "from data; train this one instead",
+            f"from data, got {some(offered(other.type) for other in config.layers)}; train this "
+            "one instead",
             pointer="/method",
         )
     if config.input_size > MAX_WIDTH:
@@ -119,8 +121,8 @@ def check_fittable(config: ModelConfig, method: FitMethod) -> None:
     has_bias = layer.arguments.get("bias", layer.type == "Linear")
     if method.center and not has_bias:
         raise ConfigInvalid(
-            'centring subtracts the mean by the layer\'s bias: expected a layer with "bias": true; '
-            "make such a model, or fit without center",
+            'centring subtracts the mean by the layer\'s bias: expected a layer with "bias": true, '
+            "got one without; make such a model, or fit without center",
             pointer="/method/center",
         )
 

@@ -46,6 +46,10 @@ class Figure(BaseModel):
         error = float((judged - passed).std()) / math.sqrt(len(judged))
         return cls(judged=float(judged.mean()), passed=float(passed.mean()), doubt=2 * error)
 
+    def is_doubtful(self, bound: float) -> bool:
+        """Whether it fell by more than the bound and by less than chance may."""
+        return bound < self.fall <= self.doubt
+
     @property
     def fall(self) -> float:
         """How much worse the judged version is; below 0 when it is better."""
@@ -67,6 +71,11 @@ class Judgement(BaseModel):
     rows: int = Field(ge=0)
     nn10: Figure | None = None
     mrr: Figure | None = None
+
+    def is_doubtful(self, bound: float) -> bool:
+        """Whether more queries might find what these leave to chance."""
+        figures = (self.nn10, self.mrr)
+        return any(figure is not None and figure.is_doubtful(bound) for figure in figures)
 
     def faults(self, bound: float, pair_weight: float) -> list[str]:
         """By what the judged version is worse, in words.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from app.config import ModelConfig
 from app.layers.kind import Shape
-from app.training.batch import TensorBatch, dtype_of, row_shapes
+from app.training.batch import TensorBatch, dtype_of, row_shape
 from app.training.guards.baseline import Baselines
 from app.training.guards.canary import Anchor, Canary, kept_fields
 from app.training.guards.state import GuardState
@@ -88,19 +88,18 @@ def from_record(
 def _take_rows(
     stored: StoredArrays, rows: int, config: ModelConfig, loss: Loss, device: torch.device
 ) -> TensorBatch:
-    shapes: dict[str, Shape] = row_shapes(config)
-    if loss.has_free_targets:
-        shapes["targets"] = (None,)
     has_mask = f"guards.{_PREFIX}mask" in stored
     tensors: dict[str, Any] = {}
     for name in sorted(kept_fields(loss) | ({"mask"} if has_mask else set())):
         place = f"guards.{_PREFIX}{name}"
         found = stored.shape_of(place)[1:]
-        if len(found) == len(shapes[name]):
+        is_free = name == "targets" and loss.has_free_targets
+        wanted: Shape = (None,) if is_free else row_shape(name, config)
+        if len(found) == len(wanted):
             # Where any length is right, the one that is there.
-            lengths = zip(shapes[name], found, strict=True)
+            lengths = zip(wanted, found, strict=True)
             shape = tuple(there if length is None else length for length, there in lengths)
         else:
-            shape = tuple(length or 0 for length in shapes[name])  # which is refused
+            shape = tuple(length or 0 for length in wanted)  # which is refused
         tensors[name] = stored.take(place, dtype_of(name), (rows, *shape), device)
     return TensorBatch(**tensors)

@@ -145,7 +145,7 @@ def check_observable(config: ModelConfig, *, pointer: str) -> None:
     """
     if config.input_shape or config.input_size > MAX_OBSERVED:
         raise ConfigInvalid(
-            f"moments and a reservoir are kept of vectors of at most {MAX_OBSERVED} values; leave "
-            "this out for wider ones and for other shapes",
+            f"moments and a reservoir are kept of vectors of at most {MAX_OBSERVED} values, got "
+            f"rows of shape {list(config.input_shape or [config.input_size])}; leave this out",
             pointer=pointer,
         )

@@ -65,7 +65,10 @@ def test_compare_draws_a_picture(files: Path) -> None:
     ("arguments", "says"),
     [
         (("missing.npy",), "expected a file to read at"),
-        (("rows.npy", "--components", "49"), "from 1 to the 48"),
+        (
+            ("rows.npy", "--components", "49"),
+            "slimvec: /components: expected numbers of components from 1 to 48, the w",
+        ),
         (("rows.npy", "--components", "a"), "whole numbers with commas"),
         (("rows.npy", "--held-out", "0.01"), "another share to hold out"),
         (("rows.npy", "--plot", "no-such-folder/plot.png"), "in a folder that is there"),

@@ -94,7 +94,11 @@ def test_a_running_servers_model_begins_anew(tmp_path: Path, file: Path) -> None
         (("--url", "http://x", "--components", "3"), 2, "the server's model has its own"),
         (("--out", "x", "--components", "3", "--method", "ica"), 1, "unknown fit method"),
         (("--out", "x", "--components", "3", "--method", "pair_lda"), 1, "learns from pairs"),
-        (("--out", "x", "--components", "9"), 1, "n_components of at most"),
+        (
+            ("--out", "x", "--components", "9"),
+            1,
+            "slimvec: /layers/0/n_components: expected n_components of at most",
+        ),
     ],
 )
 def test_what_cannot_be_is_said(
@@ -109,3 +113,11 @@ def test_what_cannot_be_is_said(
     result = fit(file, *arguments)
     assert (result.exit_code, said in result.output) == (status, True), result.output
     assert not (tmp_path / "x").exists()
+
+
+def test_a_model_that_is_there_is_not_written_over(tmp_path: Path, file: Path) -> None:
+    arguments = ("--out", tmp_path / "x", "--components", "3")
+    assert fit(file, *arguments).exit_code == 0
+    again = fit(file, *arguments)
+    assert (again.exit_code, again.output.count("\n")) == (1, 1)
+    assert "'x', which exists already; write to another folder, or give" in again.output

@@ -75,7 +75,7 @@ def test_an_error_that_is_no_refusal_is_said_after_what_was_done(
     np.save(rows, values)
     result = train(rows, "--url", server.url, "--model", new_model(), "--batch-size", 4)
     assert result.exit_code == 1
-    assert result.stderr.startswith("slimvec: expected numbers within float32")
+    assert result.stderr.startswith("slimvec: /hidden_states/1/0: expected numbers within")
     assert result.stdout.startswith("0 of 10 rows, ")
 
 

@@ -20,7 +20,7 @@ from app.client.trouble import Interrupted
 from app.client.verbs import Verbs
 from app.codecs import pack, unpack
 from app.errors import InProgress, Unacceptable, Unavailable
-from app.types import Batch, ControlAnswer, StepAnswer
+from app.types import Alignment, Batch, ControlAnswer, Stamp, StepAnswer
 
 ROWS = np.ones((2, 3), np.float32)
 STEP = StepAnswer(
@@ -31,6 +31,12 @@ CONTROL = ControlAnswer(
     model="small", kind="rollback", version=3, step=1, digest="0" * 16, serving="live",
     learning_rate=0.1,
 )  # fmt: skip
+
+TOLD = {
+    **{"model": "small", "version": "3", "digest": "d", "to": "4", "to_digest": "e"},
+    **{"aligned_by": "moments", "vectors": "99", "queries": "9", "nn10_own": "0.5"},
+    **{"cosine": "0.5", "cosine_aligned": "1.0", "nn10": "0.25", "nn10_aligned": "0.5"},
+}
 
 
 def verbs(model: str | None = "small") -> Verbs:
@@ -53,6 +59,14 @@ def train(**options: Any) -> Flow[StepAnswer]:
     return verbs().train_step({"hidden_states": ROWS, "targets": None}, **{**defaults, **options})
 
 
+def alignment() -> Flow[Alignment]:
+    return verbs().alignment(3, "live")
+
+
+def configure(lr: float | list[float] = 0.5) -> Flow[ControlAnswer]:
+    return verbs().configure(lr=lr, if_version=7)
+
+
 def rollback() -> Flow[ControlAnswer]:
     return verbs().rollback(1, if_version=7)
 
@@ -67,9 +81,11 @@ def rollback() -> Flow[ControlAnswer]:
         (lambda: verbs().state(), "GET /models/small/state repeatable"),
         (lambda: verbs().versions(), "GET /models/small/versions repeatable"),
         (lambda: verbs().version(7), "GET /models/small/versions/7 repeatable"),
+        (alignment, "GET /models/small/versions/3/alignment repeatable"),
         (lambda: verbs().checkpoint(), "POST /models/small/versions repeatable"),
         (lambda: verbs().promote("live"), "PUT /models/small/serving repeatable"),
         (rollback, "POST /models/small/rollback"),
+        (configure, "PATCH /models/small repeatable"),
         (lambda: verbs().create({}), "PUT /models/small"),
         (lambda: verbs().delete(), "DELETE /models/small"),
     ],
@@ -141,6 +157,38 @@ def test_a_rollback_that_was_not_accepted_is_repeated() -> None:
     assert isinstance(advance(flow, Answer(*render(Unavailable("draining", "x"), "id"))), Pause)
     assert advance(flow) == Send(request)
     assert advance(flow, Answer(200, {}, orjson.dumps(CONTROL))) == Done(CONTROL)
+
+
+@pytest.mark.parametrize("rates", [0.5, [0.5, 0.25]])
+def test_learning_rates_are_sent_under_a_condition(rates: float | list[float]) -> None:
+    request = first_request(configure(rates))
+    assert request.headers["if-match"] == '"7"'
+    assert orjson.loads(*request.body) == {"lr": rates}
+
+
+def test_a_map_is_the_callers_own_with_all_that_is_told_of_it() -> None:
+    flow = alignment()
+    assert first_request(flow).query == {"to": "live"}
+    step = advance(flow, Answer(200, {}, pack({"rotation": np.eye(2, dtype=np.float32)}, TOLD)))
+    assert isinstance(step, Done)
+    step.value.rotation[:] = 2
+    assert step.value.to == Stamp("small", 4, "e")
+    assert (step.value.aligned_by, step.value.vectors, step.value.nn10) == ("moments", 99, 0.25)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{}", pack({}, TOLD), pack({"rotation": ROWS}, {})),
+        pack({"rotation": ROWS}, {**TOLD, "nn10": "many"}),
+        pack({"rotation": ROWS}, {**TOLD, "aligned_by": "guess"}),
+    ],
+)
+def test_an_alignment_of_another_form_is_not_understood(body: bytes) -> None:
+    flow = alignment()
+    first_request(flow)
+    with pytest.raises(NotUnderstood):
+        advance(flow, Answer(200, {}, body))
 
 
 def test_without_a_model_the_short_paths_and_the_servers_default_are_used() -> None:

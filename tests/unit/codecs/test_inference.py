@@ -15,7 +15,7 @@ from app.codecs.inference_files import read_files
 from app.errors import SlimvecError
 from app.types import FloatArray, Reduced, Stamp
 
-LIMITS: dict[str, int] = {"input_size": 4, "max_rows": 100}
+LIMITS: dict[str, Any] = {"input_size": 4, "max_rows": 100}
 STAMP = Stamp("m", 17, "0123456789abcdef")
 ROWS = np.random.default_rng(3).standard_normal((2, 4), np.float32)
 

@@ -94,7 +94,7 @@ def test_rows_that_cannot_be_compared_are_refused(
 @pytest.mark.parametrize("components", [(), (0,), (16, 49)])
 def test_components_beyond_the_vectors_are_refused(components: tuple[int, ...]) -> None:
     division = divide(pairs(300, seed=1)[0], None, share=0.2, seed=0)
-    with pytest.raises(ConfigInvalid, match="from 1 to the 48"):
+    with pytest.raises(ConfigInvalid, match="from 1 to 48, the width"):
         compare(division, components=components)
 
 

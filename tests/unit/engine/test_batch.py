@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from app.engine.batch import Product, outcomes
-from app.engine.memory import MemoryWatch
 from app.engine.multiplier import HostMultiplier
+from app.engine.out_of_memory import MemoryWatch
 from app.engine.snapshot import Snapshot
 from app.errors import Unavailable
 from app.types import FloatArray

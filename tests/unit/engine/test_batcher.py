@@ -13,7 +13,7 @@ import pytest
 
 from app.engine.batch import outcomes
 from app.engine.batcher import Batcher
-from app.engine.memory import MemoryWatch
+from app.engine.out_of_memory import MemoryWatch
 from app.engine.snapshot import Snapshot
 from app.types import FloatArray
 from tests.unit.engine.rows import WIDTH, CountingMultiplier, exact, make_snapshot, random_rows

@@ -98,7 +98,8 @@ def test_a_checkpoint_is_the_published_version_and_continues(engine: Engine) -> 
     live = begin(engine, "m", engine.initial(CONFIG))
     for _ in range(3):
         learn(live)
-    checkpoint, version = live.checkpoint(lambda version: version).result()
+    taken, version = live.checkpoint(lambda version: version).result()
+    checkpoint = taken.checkpoint
     again = begin(engine, "copy", checkpoint)
     assert (version, checkpoint.version) == (4, 4)
     assert checkpoint.digest == live.snapshot.stamp.digest

@@ -295,7 +295,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a density too many": ({"type": "sparse", "density": 0.5, "mask": [[1]]}, "/density"),
     "density of nothing": ({"type": "sparse", "density": 0}, "/density"),
     "mask of another shape": ({"type": "sparse", "mask": [[1, 0]]}, "/mask"),
-    "mask of other numbers": ({"type": "sparse", "mask": [[0.5] * 9] * 6}, "/mask"),
+    "mask of other numbers": ({"type": "sparse", "mask": [[1] * 9] * 5 + [[0.5] * 9]}, "/mask/5/0"),
     "ragged mask": ({"type": "sparse", "mask": [[1], [1, 0]]}, "/mask"),
     "mask of words": ({"type": "sparse", "mask": [["1"] * 9] * 6}, "/mask"),
     "no rank": ("low_rank", "/rank"),

@@ -166,6 +166,28 @@ def test_a_checkpoint_is_judged_and_the_judgement_is_in_the_journal(tmp_path: Pa
     assert kinds == ["config", *["step"] * (CALM_STEPS - 1), "gate"]
 
 
+@pytest.mark.parametrize(
+    ("calm", "wild", "what"),
+    [
+        (1, 0, "8 vectors are held out, and at least 32 are needed to judge"),
+        (CALM_STEPS - 1, 0, "version 10 passed"),
+        (CALM_STEPS, 1, "held back: version 12 is worse than version 11: nn10 fell from 0."),
+    ],
+)
+def test_the_journal_says_what_a_look_found(
+    tmp_path: Path, calm: int, wild: int, what: str
+) -> None:
+    async def scenario(service: Service) -> None:
+        await service.create("m", CONFIG)
+        await learn(service, calm)
+        await learn(service, wild, WILD)
+        await service.checkpoint("m")
+
+    live_once(tmp_path, scenario)
+    (look,) = (e for e in changes(store_at(tmp_path), "m") if e.kind == "gate")
+    assert look.what.startswith(what)
+
+
 def test_a_version_that_is_on_disk_already_is_not_judged_again(tmp_path: Path) -> None:
     async def scenario(service: Service) -> int:
         await close_gate(service)

@@ -98,6 +98,27 @@ def test_nothing_is_taken_of_a_model_that_is_being_closed(live: LiveModel) -> No
     assert taken(QualityWatch(MINUTE_S), live) is None
 
 
+def test_a_version_is_compared_as_it_was_taken_whatever_came_since(live: LiveModel) -> None:
+    version, _ = live.checkpoint(lambda version: version).result()
+    learn(live)
+    found = asyncio.run(QualityWatch(MINUTE_S).compare(live, version))
+    assert found is not None
+    assert live.quality is not None
+    assert (found.version, found.corpus_version, live.quality.version) == (2, 1, 2)
+
+
+def test_what_a_comparison_costs_is_paid_for_before_the_next_look(live: LiveModel) -> None:
+    clocks = Clocks(cost_s=0.5)
+    watch = QualityWatch(MINUTE_S, clocks.time, clocks.cpu)
+    version, _ = live.checkpoint(lambda version: version).result()
+    asyncio.run(watch.compare(live, version))
+    learn(live)
+    versions = []
+    for clocks.now in (99.0, 100.0):
+        versions.append(taken(watch, live))
+    assert versions == [2, 3]
+
+
 async def quality_in_time(service: Service) -> QualityDescription | None:
     await service.create("m", OBSERVING)
     await service.train_step("m", stream_step(0))

@@ -360,7 +360,7 @@ def test_when_the_drains_time_is_over_waiting_steps_are_refused_and_the_rest_is_
         steps = [asyncio.create_task(service.train_step("m", STEP)) for _ in range(60)]
         await steps[0]
         await service.close()
-        assert service.is_saved
+        assert service.life.is_saved
         return list(await asyncio.gather(*steps, return_exceptions=True))
 
     answers = asyncio.run(life())
@@ -376,7 +376,7 @@ def test_a_last_checkpoint_that_cannot_be_written_is_known(tmp_path: Path) -> No
         (tmp_path / "m" / "2").touch()  # in the way of the folder of that name
         return service
 
-    assert not run(tmp_path, scenario).is_saved
+    assert not run(tmp_path, scenario).life.is_saved
 
 
 def test_a_taken_name_is_a_conflict(tmp_path: Path) -> None:
@@ -466,7 +466,7 @@ def test_nothing_is_accepted_before_the_start_or_after_the_signal(tmp_path: Path
             await service.train_step("m", STEP)
         await service.start()
         await created(service)
-        service.begin_drain()
+        service.life.begin_drain()
         with pytest.raises(Unavailable) as late:
             await service.train_step("m", STEP)
         await service.reduce("m", ROWS)  # reading goes on

@@ -62,8 +62,8 @@ def stream() -> list[TrainStep]:
 
 
 def observed(trainer: Trainer) -> Observed:
-    (memory,) = (memory for memory in trainer.memories if isinstance(memory, Observed))
-    return memory
+    assert trainer.observed is not None
+    return trainer.observed
 
 
 def learn(trainer: Trainer, steps: list[TrainStep]) -> Trainer:

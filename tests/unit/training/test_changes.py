@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -159,9 +160,9 @@ def test_a_distil_model_has_seen_what_it_was_fitted_to() -> None:
     trainer, rows = Trainer(distil_config()), make_rows(7, rows=3000)
     trainer.apply(make_fit(rows, config=distil_config()))
     assert trainer.observed is not None
-    assert (trainer.observed.moments.count, trainer.observed.is_given) == (3000, False)
+    assert (trainer.observed.state.moments.count, trainer.observed.state.is_given) == (3000, False)
     unit = rows / np.linalg.norm(rows.astype(float), axis=1, keepdims=True)
-    mean = trainer.observed.moments.second.mean().numpy()
+    mean = trainer.observed.state.moments.second.mean().numpy()
     np.testing.assert_allclose(mean, unit.T @ unit / 3000, rtol=0, atol=1e-7)
 
 
@@ -176,10 +177,10 @@ def test_a_distil_model_goes_on_from_a_fit_bit_for_bit_after_a_restore() -> None
 
 
 @pytest.mark.parametrize(
-    ("rates", "wanted"), [((0.125,), (0.125, 0.125)), ((0.125, 0.75), (0.125, 0.75))]
+    ("rates", "wanted"), [(0.125, (0.125, 0.125)), ((0.125, 0.75), (0.125, 0.75))]
 )
 def test_configure_sets_the_rates_and_makes_no_version(
-    rates: tuple[float, ...], wanted: tuple[float, ...]
+    rates: float | tuple[float, ...], wanted: tuple[float, ...]
 ) -> None:
     trainer = make_trainer(2, optimizer=TWO_GROUPS, bias=True)
     before = bits(trainer.state())
@@ -188,6 +189,15 @@ def test_configure_sets_the_rates_and_makes_no_version(
     assert trainer.learning_rates == wanted
     assert trainer.train(make_step()).learning_rates == wanted
     assert {**after, "scalars": None} == {**before, "scalars": None}
+
+
+def test_an_array_of_one_rate_is_none_for_two_groups() -> None:
+    trainer = make_trainer(2, optimizer=TWO_GROUPS, bias=True)
+    with pytest.raises(
+        ConfigInvalid, match=r"one for each of the 2, got an array of 1$"
+    ) as refused:
+        trainer.apply(Configure(learning_rates=(0.125,)))
+    assert (refused.value.pointer, trainer.learning_rates) == ("/lr", (0.5, 0.25))
 
 
 def test_serving_another_version_changes_nothing_of_what_learns() -> None:
@@ -259,9 +269,9 @@ REFUSED: dict[str, tuple[ChangeRequest, type[SlimvecError], str]] = {
     ),
     "two rates for one group": (Configure(learning_rates=(0.5, 0.5)), ConfigInvalid, "/lr"),
     "no rate": (Configure(learning_rates=()), ConfigInvalid, "/lr"),
-    "rate of zero": (Configure(learning_rates=(0.0,)), ConfigInvalid, "/lr"),
-    "rate out of range": (Configure(learning_rates=(1e30,)), ConfigInvalid, "/lr"),
-    "rate that is no number": (Configure(learning_rates=(float("nan"),)), ConfigInvalid, "/lr"),
+    "rate of zero": (Configure(learning_rates=0.0), ConfigInvalid, "/lr"),
+    "rate out of range": (Configure(learning_rates=(1e30,)), ConfigInvalid, "/lr/0"),
+    "rate that is no number": (Configure(learning_rates=math.nan), ConfigInvalid, "/lr"),
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from app.config import Component, parse_config
 from app.errors import ConfigInvalid, Unacceptable
 from app.training.recipes.growth import grown
-from app.training.recipes.schedule import rate_factor
+from app.training.recipes.rate import rate_factor
 from app.training.trainer import Trainer
 from app.types import Batch, TrainStep
 from tests.unit.training.distil_examples import (
@@ -30,7 +30,8 @@ LAYER = {"type": "QRReduction", "n_components": K}
 
 @pytest.mark.parametrize("warm_up", [-5, 0])
 def test_a_warm_up_of_no_vector_is_refused(warm_up: int) -> None:
-    with pytest.raises(ConfigInvalid, match="expected at least 1, or 'auto'") as refused:
+    told = f"an integer of at least 1 or 'auto', got {warm_up}"
+    with pytest.raises(ConfigInvalid, match=told) as refused:
         distil_config(distil={"warm_up": warm_up})
     assert refused.value.pointer == "/distil/warm_up"
 
@@ -48,7 +49,7 @@ def test_a_warm_up_of_no_vector_is_refused(warm_up: int) -> None:
 )
 def test_the_rate_warms_up_and_falls_to_a_floor(profile: str, at: int, factor: float) -> None:
     config = distil_config(distil={"profile": profile})
-    assert rate_factor(config.distil, at) == pytest.approx(factor)
+    assert rate_factor(config.distil, at, narrowness=1.0) == pytest.approx(factor)
 
 
 def test_the_base_rate_stays_what_was_set() -> None:
@@ -62,6 +63,16 @@ def test_a_declared_scheduler_takes_the_place_of_the_recipes_own() -> None:
     scheduler = ({"type": "ConstantLR", "factor": 0.5, "total_iters": 1000},)
     trainer = learn(Trainer(distil_config(scheduler=scheduler)), stream()[: FIRST_GRADIENT + 1])
     assert trainer.train(step(90)).learning_rates == pytest.approx([5e-4])
+
+
+def test_a_declared_scheduler_goes_on_at_each_gradient_step_and_after_a_restart() -> None:
+    config = distil_config(scheduler=({"type": "ExponentialLR", "gamma": 0.5},))
+    trainer = learn(Trainer(config), stream()[:FIRST_GRADIENT])
+    rates = [trainer.train(step(90 + n)).learning_rates for n in range(2)]
+    again = Trainer(config)
+    again.restore(trainer.state())
+    rates += [one.train(step(92)).learning_rates for one in (trainer, again)]
+    assert rates == [(1e-3,), (5e-4,), (2.5e-4,), (2.5e-4,)]
 
 
 @pytest.mark.parametrize(("width", "growth"), [(8, 1.01), (384, 1.01), (4096, 1.107)])

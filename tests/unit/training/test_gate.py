@@ -14,6 +14,8 @@ from torch import Tensor
 from app.config import ModelConfig
 from app.errors import ArtifactInvalid, Unacceptable
 from app.layers import assign
+from app.training.gate.examiner import Examiner
+from app.training.observed.unit_vectors import UnitVectors
 from app.training.trainer import Trainer
 from app.types import (
     Batch,
@@ -78,7 +80,7 @@ def with_gate(**fields: float) -> ModelConfig:
 
 def held_out(trainer: Trainer) -> Tensor:
     assert trainer.observed is not None
-    return trainer.observed.held_out.vectors.rows.tensor()
+    return trainer.observed.state.held_out.vectors.rows.tensor()
 
 
 def test_it_is_open_until_enough_is_held_out() -> None:
@@ -93,7 +95,7 @@ def test_it_judges_held_out_vectors_by_their_neighbours_among_all_that_is_rememb
     trainer = learn(Trainer(CONFIG), CALM_STEPS)
     queries, figure = held_out(trainer), gate_of(trainer).nn10
     assert trainer.observed is not None
-    rows = torch.cat([queries, trainer.observed.reservoir.rows.tensor()])
+    rows = torch.cat([queries, trainer.observed.state.reservoir.rows.tensor()])
     weight = trainer.serving()["Q_reduced"]
     assert figure is not None
     assert figure.judged == pytest.approx(kept_by_hand(rows, weight, len(queries)))
@@ -102,7 +104,7 @@ def test_it_judges_held_out_vectors_by_their_neighbours_among_all_that_is_rememb
 def test_no_vector_is_held_out_and_trained_on() -> None:
     trainer = learn(Trainer(CONFIG), CALM_STEPS)
     assert trainer.observed is not None
-    trained = {row.numpy().tobytes() for row in trainer.observed.reservoir.rows.tensor()}
+    trained = {row.numpy().tobytes() for row in trainer.observed.state.reservoir.rows.tensor()}
     assert trained.isdisjoint(row.numpy().tobytes() for row in held_out(trainer))
 
 
@@ -235,13 +237,56 @@ def test_pairs_are_judged_by_the_rank_of_the_partner() -> None:
         trainer.train(TrainStep(batch=pairs(number, 1.0)))
     assert trainer.observed is not None
     queries, partners = (
-        rows @ trainer.serving()["Q_reduced"].mT for rows in trainer.observed.held_out.pairs()
+        rows @ trainer.serving()["Q_reduced"].mT for rows in trainer.observed.state.held_out.pairs()
     )
     cosines = torch.nn.functional.cosine_similarity(queries[:, None], partners[None], dim=2)
     ranks = (cosines >= cosines.diagonal()[:, None]).sum(dim=1)
     figure = gate_of(trainer).mrr
     assert figure is not None
     assert figure.judged == pytest.approx(float((1 / ranks).mean()))
+
+
+def test_both_sides_of_a_pair_are_queries() -> None:
+    trainer = Trainer(CONFIG)
+    for number in range(CALM_STEPS):
+        trainer.train(TrainStep(batch=pairs(number, 1.0)))
+    assert trainer.observed is not None
+    seen, figure = trainer.observed.state, gate_of(trainer).nn10
+    asked = torch.cat(seen.held_out.pairs())
+    rows = torch.cat([asked, seen.reservoir.rows.tensor()])
+    assert figure is not None
+    expected = kept_by_hand(rows, trainer.serving()["Q_reduced"], len(asked))
+    assert figure.judged == pytest.approx(expected)
+
+
+def holding_out(count: int) -> Trainer:
+    """A model that holds out so many vectors, and whose weights have passed."""
+    trainer = learn(Trainer(with_gate(every=1000, rows=count, bound=1e-6)), CALM_STEPS)
+    rows = np.concatenate([stream_step(n).batch.hidden_states for n in range(99, 104)])[:count]
+    units = UnitVectors.of(torch.from_numpy(rows), None)
+    assert trainer.observed is not None
+    trainer.observed.state = trainer.observed.state.holding_out(units)
+    trainer.apply(Judge())
+    return trainer
+
+
+@pytest.mark.parametrize(("noise", "queries"), [(0.03, 700), (1.0, 512)])
+def test_a_fall_that_may_be_chance_is_looked_at_with_more_queries(
+    noise: float, queries: int
+) -> None:
+    trainer = holding_out(700)
+    weight = trainer.serving()["Q_reduced"]
+    draw = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    assign(trainer.layer, {"Q_reduced": weight + noise * draw})
+    trainer.version += 1
+    trainer.apply(Judge())
+    assert trainer.observed is not None
+    found = trainer.observed.state
+    examiner = Examiner(trainer.config, found, torch.device("cpu"), queries=queries)
+    kept, figure = examiner.figures(trainer.serving()).nn10, gate_of(trainer).nn10
+    assert kept is not None
+    assert figure is not None
+    assert figure.judged == float(kept.mean())
 
 
 DAMAGE: dict[str, dict[str, Any]] = {

@@ -42,6 +42,21 @@ def test_what_is_worse(nn10: Figure | None, mrr: Figure | None, expected: list[s
     assert faults(nn10, mrr) == expected
 
 
+@pytest.mark.parametrize(
+    ("nn10", "mrr", "expected"),
+    [
+        (None, None, False),
+        (figure(0.006, doubt=0.007), None, True),
+        (figure(0.004, doubt=0.007), None, False),  # within the bound
+        (figure(0.008, doubt=0.007), None, False),  # more than chance
+        (figure(-0.1), figure(0.006, doubt=0.007), True),
+    ],
+)
+def test_what_may_be_chance(nn10: Figure | None, mrr: Figure | None, expected: bool) -> None:
+    judgement = Judgement(version=9, rows=100, nn10=nn10, mrr=mrr)
+    assert judgement.is_doubtful(BOUND) is expected
+
+
 def test_a_fault_says_both_figures_the_bound_and_the_doubt() -> None:
     (fault,) = Judgement(version=9, rows=100, nn10=figure(0.1, 0.02)).faults(BOUND, PAIR_WEIGHT)
     assert fault == (

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -212,6 +214,32 @@ def test_contrastive_takes_no_row_of_the_same_positive_for_a_negative() -> None:
     assert value_of(loss, same, layer).item() == 0
 
 
+def test_the_reservoir_joins_the_negatives_of_both_sides_without_the_pair_itself() -> None:
+    layer, loss = make_layer(), loss_of({"type": "contrastive", "uses_reservoir": True})
+    rows, positives, others = torch.split(unit_rows(random_rows(15)), 5)
+    bank = torch.cat([others, rows[2:3], positives[4:]])
+    z, p, c = (unit_rows(layer(vectors)) for vectors in (rows, positives, bank))
+    own = torch.arange(5)
+    is_own = torch.zeros(5, 7, dtype=torch.bool)
+    is_own[2, 5] = is_own[4, 6] = True
+    expected = sum(
+        F.cross_entropy(
+            torch.cat([20 * a @ b.T, (20 * a @ c.T).masked_fill(is_own, -math.inf)], dim=1), own
+        )
+        for a, b in ((z, p), (p, z))
+    )
+    batch = TensorBatch(hidden_states=rows, positives=positives, bank=bank)
+    torch.testing.assert_close(value_of(loss, batch, layer) * 2, expected, rtol=1e-6, atol=0)
+
+
+def test_a_reservoir_is_no_negative_unless_asked_for() -> None:
+    layer, loss = make_layer(), loss_of({"type": "contrastive"})
+    rows, positives, bank = torch.split(unit_rows(random_rows(15)), 5)
+    batch = TensorBatch(hidden_states=rows, positives=positives)
+    with_bank = replace(batch, bank=bank)
+    assert value_of(loss, with_bank, layer) == value_of(loss, batch, layer)
+
+
 def test_triplet_is_that_of_torch() -> None:
     layer, loss = make_layer(), loss_of({"type": "triplet", "distance": "euclidean", "margin": 1})
     batch = make_batch(loss, random_rows(5))
@@ -327,7 +355,9 @@ def test_unit_rows_have_length_one_where_squares_overflow(magnitude: float) -> N
 
 
 def test_unknown_loss_names_the_allowed_ones() -> None:
-    with pytest.raises(ConfigInvalid, match="contrastive, cosine, cross_entropy, ") as refusal:
+    with pytest.raises(
+        ConfigInvalid, match="unknown loss 'msee'; expected one of: mse, "
+    ) as refusal:
         build_loss(Component(type="msee"))
     assert refusal.value.pointer == "/loss/type"
 
@@ -416,8 +446,8 @@ def _with(**fields: object) -> Batch:
         ("mse", _batch((4,), (1, 3), None), "target_shape_mismatch", "/targets"),
         ("mse", _batch((2, 4), (2, 3), [1]), "sample_weights_invalid", "/sample_weights"),
         ("mse", _batch((2, 4), (2, 3), [[1], [1]]), "sample_weights_invalid", "/sample_weights"),
-        ("mse", _batch((2, 4), (2, 3), [1, -1e-9]), "sample_weights_invalid", "/sample_weights"),
-        ("mse", _batch((2, 4), (2, 3), [1, "nan"]), "sample_weights_invalid", "/sample_weights"),
+        ("mse", _batch((2, 4), (2, 3), [1, -1e-9]), "sample_weights_invalid", "/sample_weights/1"),
+        ("mse", _batch((2, 4), (2, 3), [1, "nan"]), "sample_weights_invalid", "/sample_weights/1"),
         ("mse", _batch((2, 4), (2, 3), [0, -0.0]), "sample_weights_invalid", "/sample_weights"),
         ("relation", _with(targets=(3, 9)), "target_shape_mismatch", "/targets"),
         ("procrustes", _with(targets=(2,)), "target_shape_mismatch", "/targets"),
@@ -429,10 +459,10 @@ def _with(**fields: object) -> Batch:
         ("triplet", _with(positives=(2, 4)), "missing_field", "/negatives"),
         ("similarity", _with(positives=(2, 4)), "field_not_used", "/positives"),
         ("cross_entropy", _with(labels=(2, 1)), "labels_invalid", "/labels"),
-        ("cross_entropy", _with(labels=[0, 0.5]), "labels_invalid", "/labels"),
-        ("cross_entropy", _with(labels=[0, -1]), "labels_invalid", "/labels"),
-        ("cross_entropy", _with(labels=[0, 3]), "labels_invalid", "/labels"),
-        ("supervised_contrastive", _with(labels=[0, 2.0**24]), "labels_invalid", "/labels"),
+        ("cross_entropy", _with(labels=[0, 0.5]), "labels_invalid", "/labels/1"),
+        ("cross_entropy", _with(labels=[0, -1]), "labels_invalid", "/labels/1"),
+        ("cross_entropy", _with(labels=[0, 3]), "labels_invalid", "/labels/1"),
+        ("supervised_contrastive", _with(labels=[0, 2.0**24]), "labels_invalid", "/labels/1"),
     ],
 )
 def test_batch_that_does_not_fit_is_refused(

@@ -12,6 +12,7 @@ from app.config import ModelConfig, parse_config
 from app.layers import build, folded
 from app.training.observed import ObservedState
 from app.training.quality import take_quality
+from app.training.remembered import Remembered
 from app.types import QualityDescription
 from tests.checks.neighbours import kept_by_hand
 
@@ -21,21 +22,25 @@ CONFIG = parse_config(
 )
 
 
-def observed(vectors: int = VECTORS) -> ObservedState:
+def observed(vectors: int = VECTORS, *, times: int = 1) -> ObservedState:
     generator = torch.Generator().manual_seed(7)
     rows = torch.randn(vectors, WIDTH, generator=generator) * torch.linspace(3, 0.3, WIDTH)
     units = rows / rows.norm(dim=1, keepdim=True)
     empty = ObservedState.empty(WIDTH, reservoir=256, held_out=32)
-    kept = empty.reservoir.newest(units)
+    kept = empty.reservoir.newest(units.repeat(times, 1))
     return ObservedState(
         moments=empty.moments.extended(units), reservoir=kept, held_out=empty.held_out
     )
 
 
-def quality(weight: Tensor, config: ModelConfig = CONFIG) -> QualityDescription:
-    found = take_quality(config, {"Q_reduced": weight}, observed(), version=4, at="now")
+def remembered(times: int = 1) -> Remembered:
+    found = Remembered.of(observed(times=times), torch.device("cpu"))
     assert found is not None
     return found
+
+
+def quality(weight: Tensor, config: ModelConfig = CONFIG) -> QualityDescription:
+    return take_quality(config, {"Q_reduced": weight}, remembered(), version=4, at="now")
 
 
 def leading() -> Tensor:
@@ -92,7 +97,7 @@ def test_a_right_angle_is_one() -> None:
 
 def test_it_is_the_same_again_and_changes_nothing() -> None:
     weight = leading()
-    before, state = weight.clone(), observed()
+    before, state = weight.clone(), remembered()
     tensors = {"Q_reduced": weight}
     twice = [take_quality(CONFIG, tensors, state, version=1, at="") for _ in range(2)]
     assert twice[0] == twice[1]
@@ -100,14 +105,23 @@ def test_it_is_the_same_again_and_changes_nothing() -> None:
 
 
 def test_too_few_vectors_say_nothing() -> None:
-    assert take_quality(CONFIG, {"Q_reduced": leading()}, observed(31), version=1, at="") is None
+    assert Remembered.of(observed(31), torch.device("cpu")) is None
+    assert Remembered.of(observed(32), torch.device("cpu")) is not None
+
+
+def test_a_vector_that_came_often_is_one_neighbour() -> None:
+    once, often = (
+        take_quality(CONFIG, {"Q_reduced": leading()}, remembered(times), version=1, at="")
+        for times in (1, 3)
+    )
+    assert once == often
+    assert once.recall10 < 1
 
 
 def test_several_layers_have_neighbours_and_no_subspace() -> None:
     layers = [{"type": "LayerNorm"}, {"type": "QRReduction", "n_components": COMPONENTS}]
     config = parse_config({"input_size": WIDTH, "layers": layers, "recipe": "plain"})
-    found = take_quality(config, folded(build(config)), observed(), version=1, at="")
-    assert found is not None
+    found = take_quality(config, folded(build(config)), remembered(), version=1, at="")
     known = {name for name, value in asdict(found).items() if value is None}
     assert found.recall10 > 0
     assert known == {

@@ -88,21 +88,21 @@ BAD: list[tuple[list[dict[str, Any]], str]] = [
     ([{**STEP, "optimizer": {}}], "/scheduler/0/optimizer"),
     ([STEP, {**STEP, "steps": 3}], "/scheduler/1/steps"),
     ([{"type": "MultiStepLR", "milestones": 3}], "/scheduler/0/milestones"),
-    ([{"type": "MultiStepLR", "milestones": [3, "4"]}], "/scheduler/0/milestones"),
+    ([{"type": "MultiStepLR", "milestones": [3, "4"]}], "/scheduler/0/milestones/1"),
     ([{"type": "ConstantLR", "factor": 0}], "/scheduler/0/factor"),
     ([{"type": "CosineAnnealingLR", "T_max": 0}], "/scheduler/0/T_max"),
     ([{"type": "CosineAnnealingLR", "T_max": 5, "eta_min": -1}], "/scheduler/0/eta_min"),
     ([{"type": "ReduceLROnPlateau", "mode": "least"}], "/scheduler/0/mode"),
-    ([{"type": "ReduceLROnPlateau", "factor": 1.0}], "/scheduler/0"),
-    ([{"type": "ReduceLROnPlateau", "min_lr": [0.1, 0.1, 0.1]}], "/scheduler/0"),
-    ([{"type": "OneCycleLR", "max_lr": 0.1}], "/scheduler/0"),
+    ([{"type": "ReduceLROnPlateau", "factor": 1.0}], "/scheduler/0/factor"),
+    ([{"type": "ReduceLROnPlateau", "min_lr": [0.1, 0.1, 0.1]}], "/scheduler/0/min_lr"),
+    ([{"type": "OneCycleLR", "max_lr": 0.1}], "/scheduler/0/total_steps"),
     ([{"type": "OneCycleLR", "max_lr": 1e4, "total_steps": 9}], "/scheduler/0/max_lr"),
     ([{"type": "OneCycleLR", "max_lr": 9, "total_steps": 9, "div_factor": 0.01}], "/scheduler/0"),
     ([{"type": "CyclicLR", "base_lr": 0.1, "max_lr": 1, "scale_fn": "x"}], "/scheduler/0/scale_fn"),
     ([STEP, {"type": "CosineAnnealingWarmRestarts", "T_0": 3}], "/scheduler/1/type"),
     ([SEQUENCE, STEP], "/scheduler/0/type"),
-    ([{**SEQUENCE, "milestones": [5, 6]}], "/scheduler/0"),
-    ([{**SEQUENCE, "schedulers": [STEP] * 3, "milestones": [6, 5]}], "/scheduler/0/milestones"),
+    ([{**SEQUENCE, "milestones": [5, 6]}], "/scheduler/0/milestones"),
+    ([{**SEQUENCE, "schedulers": [STEP] * 3, "milestones": [6, 5]}], "/scheduler/0/milestones/1"),
     ([{"type": "SequentialLR", "milestones": []}], "/scheduler/0/schedulers"),
     ([{**SEQUENCE, "schedulers": [STEP, 3]}], "/scheduler/0/schedulers/1"),
     ([{**SEQUENCE, "schedulers": [STEP, SEQUENCE]}], "/scheduler/0/schedulers/1/type"),
@@ -125,8 +125,9 @@ def test_bad_schedules_are_refused_with_their_pointer(
 def test_a_cycle_of_momentum_needs_an_optimizer_that_has_one() -> None:
     cycle = {"type": "CyclicLR", **ARGUMENTS["CyclicLR"]}
     case = {"optimizer": {"type": "Adagrad"}, "scheduler": [cycle]}
-    with pytest.raises(ConfigInvalid, match="cycle_momentum"):
+    with pytest.raises(ConfigInvalid, match="neither momentum nor betas") as refused:
         Trainer(declared(case))
+    assert refused.value.pointer == "/scheduler/0/cycle_momentum"
     still = {**cycle, "cycle_momentum": False}
     assert Trainer(declared({**case, "scheduler": [still]})).learning_rates == (1e-3,)
 

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from app.config.component import Component, named
+from app.allowed import schema_of
+from app.config.component import Component, named, read_component
 from app.errors import ConfigInvalid
 from app.faults import first_fault
 
@@ -35,25 +36,9 @@ def parse_arguments(kind: type[A], arguments: Mapping[str, object], *, pointer: 
     try:
         return kind.model_validate(dict(arguments))
     except ValidationError as error:
-        fault = first_fault(error)
-        allowed = ", ".join(kind.model_fields) or "none"
-        hint = f"; its arguments: {allowed}" if fault.code == "unknown_field" else ""
+        fault = first_fault(error, schema_of(kind))
         place = "" if fault.pointer == "/" else fault.pointer
-        got = _got(error) if fault.code in ("wrong_type", "out_of_range") else ""
-        raise ConfigInvalid(f"{fault.sentence}{got}{hint}", pointer=f"{pointer}{place}") from None
-
-
-def offered(value: object) -> str:
-    """A small value of a config as JSON has it; a long one cut, as names are."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    return repr(value)[:66] if isinstance(value, str) else str(value)[:24]
-
-
-def _got(error: ValidationError) -> str:
-    """What was offered, where it is a single value."""
-    value = error.errors(include_url=False)[0]["input"]
-    return f", got {offered(value)}" if isinstance(value, bool | int | float | str | None) else ""
+        raise ConfigInvalid(fault.told, pointer=f"{pointer}{place}") from None
 
 
 def parse_method(document: object) -> Component:
@@ -62,10 +47,5 @@ def parse_method(document: object) -> Component:
     Raises:
         ConfigInvalid: it is neither.
     """
-    try:
-        return Component.model_validate(named(document))
-    except ValidationError:
-        raise ConfigInvalid(
-            'expected the name of a fit method, or an object like {"type": "pca", "center": true}',
-            pointer="/method",
-        ) from None
+    wanted = 'the name of a fit method, or an object like {"type": "pca", "center": true}'
+    return read_component(named(document), wanted=wanted, pointer="/method")

@@ -1,4 +1,4 @@
-"""Memory: what running out of it looks like, and when that has become a state of the server."""
+"""Running out of memory: what it looks like, and when that has become a state of the server."""
 
 from __future__ import annotations
 

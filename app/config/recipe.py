@@ -29,12 +29,11 @@ class DistilConfig(BaseModel):
     temperature: float = Field(
         default=0.05, ge=1e-3, le=10, description="of both softmaxes over cosines"
     )
-    softening: float = Field(
-        default=1.1,
-        ge=0.5,
-        le=2,
+    softening: Annotated[float, Field(ge=0.5, le=2)] | Literal["auto"] = Field(
+        default="auto",
         description="by how much the temperature is higher over the reduced cosines: a little "
-        "above 1, neighbours crowd less",
+        "above 1, neighbours crowd less; auto: 1.1 up to a quarter of the input size, 1 from a "
+        "third on",
     )
     rehearsed: int = Field(
         default=192,
@@ -48,7 +47,7 @@ class DistilConfig(BaseModel):
     warm_up: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default="auto",
         description="vectors before the first gradient; auto: the larger of 2048 and "
-        "32 n_components",
+        "32 n_components; 4 times as many above a third of the input size, while no pairs come",
     )
 
 

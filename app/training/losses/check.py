@@ -12,7 +12,7 @@ from app.config import ModelConfig
 from app.errors import ConfigInvalid, TooLarge, Unacceptable
 from app.layers import fixed, input_shape, output_shape
 from app.training.losses.loss import LOSSES, MAX_PAIRED_ROWS, Loss
-from app.types import Batch, FloatArray
+from app.types import Batch, FloatArray, first_outside
 
 # Labels travel as float32: whole numbers that are rounded on the way become this or more.
 _MOST_LABELS = 2**24
@@ -62,7 +62,7 @@ def check_loss(loss: Loss, config: ModelConfig, *, pointer: str = "/loss") -> No
         raise ConfigInvalid(
             f"expected a loss of at most n_components ({n_components}) dimensions, got one of "
             f"{loss.num_components}",
-            pointer=pointer,
+            pointer=f"{pointer}{loss.components_at}",
         )
 
 
@@ -157,27 +157,32 @@ def _matches(shape: _Shape, wanted: tuple[int | None, ...]) -> bool:
 
 
 def _check_labels(labels: FloatArray, leading: _Shape, most: int) -> None:
+    pointer = "/labels"
     if labels.shape != leading:
         fault = f"got shape {_shape(labels.shape)}"
-    elif not (labels == np.trunc(labels)).all():
-        fault = "got a number that is not whole"
-    elif not ((labels >= 0) & (labels <= most)).all():
-        fault = "got one out of these bounds"
+    elif not (is_whole := labels == np.trunc(labels)).all():
+        pointer += (place := first_outside(is_whole))
+        fault = f"got a number that is not whole at labels{place}"
+    elif not (is_within := (labels >= 0) & (labels <= most)).all():
+        pointer += (place := first_outside(is_within))
+        fault = f"got one out of these bounds at labels{place}"
     else:
         return
     raise Unacceptable(
         "labels_invalid",
         f"expected one label for each row, of shape {_shape(leading)}: whole numbers from 0 to "
         f"{most}; {fault}",
-        pointer="/labels",
+        pointer=pointer,
     )
 
 
 def _check_weights(weights: FloatArray, leading: _Shape) -> None:
+    pointer = "/sample_weights"
     if weights.shape != leading:
         fault = f"got shape {_shape(weights.shape)}"
-    elif not (weights >= 0).all():
-        fault = "got a negative one"
+    elif not (is_within := weights >= 0).all():
+        pointer += (place := first_outside(is_within))
+        fault = f"got a negative one at sample_weights{place}"
     elif not weights.sum(dtype=np.float64) > 0:
         fault = "all of them are zero"
     else:
@@ -186,7 +191,7 @@ def _check_weights(weights: FloatArray, leading: _Shape) -> None:
         "sample_weights_invalid",
         f"expected one weight of at least 0 for each row, of shape {_shape(leading)} and with a "
         f"positive sum; {fault}",
-        pointer="/sample_weights",
+        pointer=pointer,
     )
 
 

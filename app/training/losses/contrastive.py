@@ -27,6 +27,10 @@ class Contrastive(Loss):
     What is no negative is left out: another pair with the same row or the same positive, and a
     given negative that is the row's own positive. The scale of x and z does not matter.
 
+    With `uses_reservoir`, the vectors of the model's reservoir, where it keeps one, are negatives
+    of both sides: their reductions join both sums, but for those of the row or its own positive.
+    Many negatives then do not need a large batch.
+
     Shape: rows x, positives, negatives (rows, *input_shape), their reductions z, z⁺, z⁻
     (rows, *output_shape), sample_weights w (rows,); returns a scalar.
 
@@ -38,6 +42,12 @@ class Contrastive(Loss):
     max_rows = MAX_PAIRED_ROWS
 
     scale: Annotated[float, Field(gt=0, le=1000)] = 20.0
+    uses_reservoir: bool = False
+
+    @property
+    def uses_bank(self) -> bool:
+        """See `Loss.uses_bank`."""
+        return self.uses_reservoir
 
     def __call__(self, batch: TensorBatch, reduced: Tensor, reducer: Reducer, /) -> Tensor:
         """`L` of one batch."""
@@ -48,11 +58,17 @@ class Contrastive(Loss):
         logits = self.scale * small @ small_positives.mT
         own, weights = logits.diagonal(), batch.sample_weights
         to_positives = [_others(logits, twins, weights)]
+        to_rows = [_others(logits.mT, twins, weights)]
         if batch.negatives is not None:
             negatives = self.scale * small @ _units(reducer(batch.negatives)).mT
             known = same_rows(positives, _units(batch.negatives))
             to_positives.append(without(counted(negatives, weights), known))
-        losses = _surprise(own, to_positives) + _surprise(own, [_others(logits.mT, twins, weights)])
+        if self.uses_reservoir and batch.bank is not None:
+            known = same_rows(rows, batch.bank) | same_rows(positives, batch.bank)
+            candidates = self.scale * _units(reducer(batch.bank)).mT
+            to_positives.append(without(small @ candidates, known))
+            to_rows.append(without(small_positives @ candidates, known))
+        losses = _surprise(own, to_positives) + _surprise(own, to_rows)
         return weighted_mean(losses / 2, weights)
 
 

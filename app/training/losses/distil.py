@@ -32,6 +32,9 @@ class Distil(Loss):
 
     Shape: x (rows, *input_shape), c (candidates, input_size), z (rows, *output_shape),
     sample_weights w (rows,); returns a scalar.
+
+    Source: sentence-transformers, losses/DistillKLDivLoss.py (one temperature, times its square);
+    remembered candidates: Fang et al. 2021, arXiv 2101.04731, abstract. What is left out is ours.
     """
 
     max_rows = MAX_PAIRED_ROWS

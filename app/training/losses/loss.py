@@ -10,12 +10,14 @@ from typing import Any, Protocol, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from app.config import Component, parse_loss
-from app.errors import ConfigInvalid, pointer_token
-from app.faults import first_fault
+from app.allowed import Place
+from app.config import Component
+from app.errors import ConfigInvalid
+from app.faults import first_fault, missing_argument, unknown_argument
 from app.registry import Registry
 from app.training.batch import TensorBatch
 from app.training.reducer import Reducer
+from app.types import Json
 
 # A rows² matrix of float32 is then at most 64 MiB; a loss holds a few of them at once.
 MAX_PAIRED_ROWS = 4096
@@ -61,6 +63,11 @@ class Loss(Protocol):
         """How many components of the reduced rows it names; 0 when it takes them as they are."""
         return 0
 
+    @property
+    def components_at(self) -> str:
+        """JSON pointer, from the loss, to where it names components; the loss itself if nowhere."""
+        return ""
+
     def num_labels(self, n_components: int) -> int | None:  # noqa: ARG002 - members look at it
         """How many labels there may be; None for any number."""
         return None
@@ -80,6 +87,14 @@ class Loss(Protocol):
 
 LOSSES: Registry[Callable[..., Loss]] = Registry("loss")
 
+# JSON schema of a loss within the arguments of another one.
+DECLARED: Json = {
+    "anyOf": [
+        {"type": "string", "minLength": 1, "maxLength": 64},
+        {"type": "object", "required": ["type"]},
+    ]
+}
+
 
 def build_loss(component: Component, *, pointer: str = "/loss") -> Loss:
     """The loss that a config or a request names.
@@ -95,34 +110,16 @@ def build_loss(component: Component, *, pointer: str = "/loss") -> Loss:
     allowed = {field.name: field for field in fields(loss)}  # type: ignore[arg-type]  # a dataclass
     for name in component.arguments:
         if name not in allowed:
-            raise ConfigInvalid(
-                f"loss {component.type!r} has no argument {name[:64]!r}; "
-                f"expected one of: {', '.join(allowed) or 'none'}",
-                pointer=f"{pointer}/{pointer_token(name)}",
-            )
+            raise unknown_argument(f"loss {component.type!r}", name, allowed, pointer=pointer)
     for name, field in allowed.items():
         if field.default is MISSING and name not in component.arguments:
-            raise ConfigInvalid(
-                f"expected {name} for loss {component.type!r}, got none; add it",
-                pointer=f"{pointer}/{name}",
-            )
+            wanted = Place(_kinds(loss)[name].json_schema())
+            raise missing_argument(f"loss {component.type!r}", name, wanted, pointer=pointer)
     values = _values(loss, component.arguments, pointer)
     try:
         return loss(**values)
     except ConfigInvalid as error:
         raise ConfigInvalid(error.detail, pointer=f"{pointer}{error.pointer}") from None
-
-
-def parse_component(value: object, *, pointer: str) -> Component:
-    """A loss within the arguments of another one: a name, or an object with its type.
-
-    Raises:
-        ConfigInvalid: it is neither.
-    """
-    try:
-        return parse_loss(value)
-    except ConfigInvalid as error:
-        raise ConfigInvalid(error.detail, pointer=pointer) from None
 
 
 def value_of(loss: Loss, batch: TensorBatch, layer: nn.Module) -> Tensor:
@@ -140,9 +137,9 @@ def _values(
         try:
             values[name] = kinds[name].validate_python(value)
         except ValidationError as error:
-            fault = first_fault(error)
+            fault = first_fault(error, kinds[name].json_schema())
             place = f"{pointer}/{name}{fault.pointer.rstrip('/')}"
-            raise ConfigInvalid(f"{name}: {fault.sentence}", pointer=place) from None
+            raise ConfigInvalid(fault.told, pointer=place) from None
         except ConfigInvalid as error:
             place = f"{pointer}/{name}{error.pointer}"
             raise ConfigInvalid(error.detail, pointer=place) from None

@@ -7,19 +7,25 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, WithJsonSchema
 from torch import Tensor
 
+from app.config import parse_loss
 from app.errors import ConfigInvalid
 from app.training.batch import TensorBatch
-from app.training.losses.loss import LOSSES, Loss, build_loss, parse_component
+from app.training.losses.loss import DECLARED, LOSSES, Loss, build_loss
 from app.training.reducer import Reducer
+from app.wording import offered
 
 
 def _parse_loss(value: object) -> Loss:
-    loss = build_loss(parse_component(value, pointer=""), pointer="")
+    component = parse_loss(value, pointer="")
+    loss = build_loss(component, pointer="")
     if loss.num_components:
-        raise ConfigInvalid("expected a loss that is not nested itself", pointer="/type")
+        raise ConfigInvalid(
+            f"expected a loss that is not nested itself, got {offered(component.type)}",
+            pointer="/type",
+        )
     return loss
 
 
@@ -41,13 +47,16 @@ class Nested(Loss):
     Source: sentence-transformers, losses/MatryoshkaLoss.py (there the sum instead of the mean).
     """
 
-    loss: Annotated[Loss, PlainValidator(_parse_loss)]
+    loss: Annotated[Loss, PlainValidator(_parse_loss), WithJsonSchema(DECLARED)]
     dimensions: Annotated[tuple[Annotated[int, Field(ge=1)], ...], _LIST]
     weights: Annotated[tuple[Annotated[float, Field(gt=0, le=1e6)], ...], _LIST] | None = None
 
     def __post_init__(self) -> None:
         if len(set(self.dimensions)) < len(self.dimensions):
-            raise ConfigInvalid("expected each of the dimensions once", pointer="/dimensions")
+            again = next(m for m in self.dimensions if self.dimensions.count(m) > 1)
+            raise ConfigInvalid(
+                f"expected each of the dimensions once, got {again} twice", pointer="/dimensions"
+            )
         if self.weights is not None and len(self.weights) != len(self.dimensions):
             raise ConfigInvalid(
                 f"expected as many weights as dimensions ({len(self.dimensions)}), "
@@ -84,6 +93,11 @@ class Nested(Loss):
     def num_components(self) -> int:
         """See `Loss.num_components`."""
         return max(self.dimensions)
+
+    @property
+    def components_at(self) -> str:
+        """See `Loss.components_at`."""
+        return "/dimensions"
 
     def num_labels(self, n_components: int) -> int | None:
         """See `Loss.num_labels`."""

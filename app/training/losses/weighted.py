@@ -6,15 +6,21 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
-from pydantic import PlainValidator
+from pydantic import PlainValidator, WithJsonSchema
 from torch import Tensor
 
+from app.allowed import Interval
+from app.config import parse_loss
 from app.errors import ConfigInvalid
 from app.training.batch import TensorBatch
-from app.training.losses.loss import LOSSES, Loss, build_loss, parse_component
+from app.training.losses.loss import DECLARED, LOSSES, Loss, build_loss
 from app.training.reducer import Reducer
+from app.types import Json
+from app.wording import offered
 
 _MOST = 16
+_WEIGHTS = Interval(0, 1_000_000, above=True)
+_PARTS: Json = {"type": "array", "minItems": 1, "maxItems": _MOST, "items": DECLARED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +33,27 @@ class Part:
 
 def _parse(value: object) -> tuple[Part, ...]:
     if not isinstance(value, list) or not 1 <= len(value) <= _MOST:
-        raise ConfigInvalid(f"expected a list of 1 to {_MOST} losses", pointer="")
+        raise ConfigInvalid(
+            f"expected an array of 1 to {_MOST} losses, got {offered(value)}", pointer=""
+        )
     return tuple(_parse_part(part, f"/{place}") for place, part in enumerate(value))
 
 
 def _parse_part(value: object, pointer: str) -> Part:
-    component = parse_component(value, pointer=pointer)
+    component = parse_loss(value, pointer=pointer)
     arguments: dict[str, Any] = dict(component.arguments)
     weight = arguments.pop("weight", 1.0)
-    if type(weight) not in (int, float) or not 0 < weight <= 1e6:
+    if type(weight) not in (int, float) or weight not in _WEIGHTS:
         raise ConfigInvalid(
-            "expected a weight of more than 0, at most 1000000", pointer=f"{pointer}/weight"
+            f"expected a number {_WEIGHTS}, got {offered(weight)}", pointer=f"{pointer}/weight"
         )
     plain = component.model_validate({"type": component.type, **arguments})
     loss = build_loss(plain, pointer=pointer)
     if isinstance(loss, Weighted):
         raise ConfigInvalid(
-            "expected a loss that is no sum itself; list its parts here", pointer=f"{pointer}/type"
+            f"expected a loss that is no sum itself, got {offered(component.type)}; list its parts "
+            "here",
+            pointer=f"{pointer}/type",
         )
     return Part(float(weight), loss)
 
@@ -58,9 +68,11 @@ class Weighted(Loss):
     by the others.
 
     Shape: as the losses say; returns a scalar.
+
+    Source: derived; each loss names its own.
     """
 
-    losses: Annotated[tuple[Part, ...], PlainValidator(_parse)]
+    losses: Annotated[tuple[Part, ...], PlainValidator(_parse), WithJsonSchema(_PARTS)]
 
     @property
     def needs(self) -> frozenset[str]:
@@ -94,6 +106,13 @@ class Weighted(Loss):
     def num_components(self) -> int:
         """See `Loss.num_components`."""
         return max(part.loss.num_components for part in self.losses)
+
+    @property
+    def components_at(self) -> str:
+        """See `Loss.components_at`; of the part that names the most."""
+        found = [part.loss for part in self.losses]
+        widest = max(range(len(found)), key=lambda place: found[place].num_components)
+        return f"/losses/{widest}{found[widest].components_at}"
 
     def num_labels(self, n_components: int) -> int | None:
         """See `Loss.num_labels`."""

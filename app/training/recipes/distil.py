@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.config import MAX_OBSERVED, ModelConfig, can_follow_moments
 from app.errors import ConfigInvalid, Unacceptable
 from app.failpoints import reach
 from app.layers import assign, fixed, folded, output_shape
 from app.training.batch import TensorBatch, to_tensors
+from app.training.gate import Gate
 from app.training.learner import Learner
 from app.training.losses import Loss, check_batch
 from app.training.memory import Memory
@@ -20,18 +22,22 @@ from app.training.observed import Observed, ObservedState, UnitVectors
 from app.training.recipes.distil_loss import build_distil_loss
 from app.training.recipes.gauge import Gauge
 from app.training.recipes.growth import grown
+from app.training.recipes.rate import rate_factor, scaled_rates
 from app.training.recipes.recipe import RECIPES
-from app.training.recipes.schedule import rate_factor, scaled_rates
+from app.training.recipes.width import is_wide, narrowness
 from app.training.step import StepOutcome, take_step
 from app.training.subspace import captured_share, leading_basis, rotated_onto, signed_like
 from app.types import TrainStep, Update
+from app.wording import offered, some
 
 _FIELDS = frozenset({"hidden_states", "positives"})
 # Below it a moment says too little to start from, whatever the number of components.
 _FEWEST_WARM = 2048
 _WARM_PER_COMPONENT = 32
-# A map that keeps more than this part of its input gains nothing over the eigenvectors.
-_WIDE_SHARE = 3
+# Gradients of a wide map are worth taking once so many times more vectors were seen, and above
+# three quarters of the input nothing is left to gain by them.
+_WIDE_WARM_UPS = 4
+_NEARLY_ALL = 3 / 4
 
 
 @RECIPES.register("distil")
@@ -45,33 +51,43 @@ class Distil:
       the running uncentred second moment, in the basis nearest to earlier versions' (`Gauge`).
     - Then a gradient step on `DistilLoss`, the reservoir as candidates; the batch joins it
       afterwards, or each row would be told to be near to itself.
-    - Where `3 n_components > input_size` the eigenvectors stay the better map: the weights follow
-      them, until pairs come that `pair_weight` makes something of.
+    - Where `3 n_components > input_size` the weights follow the eigenvectors until pairs come that
+      `pair_weight` makes something of, or 4 n_warm vectors were seen. Of a nested model, and above
+      three quarters of the input, only pairs end that.
     - Weights that came from elsewhere (import, fit) stay as they are for the first n_warm vectors.
 
     Args:
         config: of one QRReduction without a bias.
+        layer: that is to learn.
         device: where the layer lives.
 
     Raises:
         ConfigInvalid: other layers, or widths that moments are not kept for.
     """
 
-    def __init__(self, config: ModelConfig, device: torch.device) -> None:
+    def __init__(self, config: ModelConfig, layer: nn.Module, device: torch.device) -> None:
         _check_layers(config)
         (k,) = fixed(output_shape(config))
         self.observed = Observed(config, device, holds_out=config.gate.every > 0)
         self._gauge = Gauge(k, config.input_size)
+        self.gate: Gate | None = None
         self.memories: Sequence[Memory] = (self.observed, self._gauge)
+        if config.gate.every:
+            self.gate = Gate(config, self.observed, folded(layer), device)
+            self.memories = (*self.memories, self.gate)
         loss = build_distil_loss(config, k)
         self.loss: Loss = loss
         self._pairs = loss.pairs
         self._config = config
         self._device = device
-        self._is_wide = _WIDE_SHARE * k > config.input_size
         warm_up = config.distil.warm_up
         automatic = max(_FEWEST_WARM, _WARM_PER_COMPONENT * k)
         self._warm_up = automatic if warm_up == "auto" else warm_up
+        share = k / config.input_size
+        self._narrowness = narrowness(share)
+        self._follows: float = _WIDE_WARM_UPS * self._warm_up if is_wide(share) else 0
+        if is_wide(share) and (config.nested or share > _NEARLY_ALL):
+            self._follows = math.inf
         # After a fit the moments know many vectors and the reservoir none; few candidates mislead.
         fewest = min(self._warm_up, _FEWEST_WARM, self.observed.state.reservoir.capacity)
         self._fewest_candidates = max(1, fewest)
@@ -107,15 +123,19 @@ class Distil:
             return "none"
         if seen.moments.count < self._warm_up or seen.reservoir.count < self._fewest_candidates:
             return "none" if seen.is_given else "moment"
-        has_pairs = vectors.positives is not None or seen.moments.pairs.count > 0
-        if self._is_wide and not (has_pairs and self._config.distil.pair_weight):
+        if seen.moments.count < self._follows and not self._pulls_pairs(seen, vectors):
             return "moment"
         return "gradient"
+
+    def _pulls_pairs(self, seen: ObservedState, vectors: UnitVectors) -> bool:
+        """Whether pairs came, and weigh something."""
+        has_pairs = vectors.positives is not None or seen.moments.pairs.count > 0
+        return has_pairs and self._config.distil.pair_weight > 0
 
     def _gradient_step(self, learner: Learner, vectors: UnitVectors, *, rows: int) -> StepOutcome:
         factor = 1.0
         if not self._config.scheduler:
-            factor = rate_factor(self._config.distil, learner.step)
+            factor = rate_factor(self._config.distil, learner.step, narrowness=self._narrowness)
         bank = self.observed.bank()
         batch = TensorBatch(
             hidden_states=vectors.vectors,
@@ -168,9 +188,11 @@ def _check_layers(config: ModelConfig) -> None:
         ConfigInvalid: they are not one reduction.
     """
     if not can_follow_moments(config.model_dump()):
+        size = config.input_shape or config.input_size
         raise ConfigInvalid(
             "recipe 'distil' expects one QRReduction without bias, with parametrization 'none' or "
-            f"'qr', no wider than its input, of vectors of at most {MAX_OBSERVED} values; declare "
+            f"'qr', no wider than its input, of vectors of at most {MAX_OBSERVED} values, got "
+            f"{some(offered(layer.type) for layer in config.layers)} of rows of {size}; declare "
             '"recipe": "plain" for anything else',
             pointer="/recipe",
         )

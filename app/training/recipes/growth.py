@@ -19,7 +19,7 @@ def grown(*, before: int, after: int, width: int) -> float:
     that was not known, infinity.
 
     >>> [round(grown(before=n, after=1000, width=384), 2) for n in (999, 995, 900, 0)]
-    [1.0, 1.01, 1.1, inf]
+    [1.0, 1.01, 1.12, inf]
     """
     if not before:
         return math.inf

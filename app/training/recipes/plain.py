@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from app.config import ModelConfig
 from app.training.batch import to_tensors
@@ -24,37 +25,44 @@ class Plain:
 
     Args:
         config: names the loss of a step that names none.
+        layer: that is to learn.
         device: where the layer lives.
     """
 
-    def __init__(self, config: ModelConfig, device: torch.device) -> None:
+    gate = None
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        layer: nn.Module,  # noqa: ARG002 - every recipe is told
+        device: torch.device,
+    ) -> None:
         self.loss = build_loss(config.loss)
         check_loss(self.loss, config)
         self._config = config
         self._device = device
-        self._observed = None
+        self.observed: Observed | None = None
         if config.observe:
             check_observable(config, pointer="/observe")
-            self._observed = Observed(config, device, holds_out=False)
-        self.memories: Sequence[Memory] = () if self._observed is None else (self._observed,)
+            self.observed = Observed(config, device, holds_out=False)
+        self.memories: Sequence[Memory] = () if self.observed is None else (self.observed,)
 
     def update(self, learner: Learner, step: TrainStep) -> StepOutcome:
         """See `Recipe.update`."""
         loss = self.loss if step.loss is None else build_loss(step.loss)
         check_batch(loss, step.batch, self._config)
         batch = to_tensors(step.batch, self._device, self._config, branch=step.branch)
-        bank = None
-        if self._observed is not None:
+        if self.observed is not None:
             check_compared(loss, batch.rows, self._config.observed.reservoir)
-            bank = self._observed.bank()
+            batch = replace(batch, bank=self.observed.bank())
         version = learner.version
         outcome = take_step(
             learner,
             loss,
-            replace(batch, bank=bank),
+            batch,
             loss_name=(step.loss or self._config.loss).type,
             is_watched=loss == self.loss,
         )
-        if self._observed:
-            self._observed.add_batch(batch, version=version)
+        if self.observed is not None:
+            self.observed.add_batch(batch, version=version)
         return outcome

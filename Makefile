@@ -90,11 +90,11 @@ bench-peers: install ## measure against other servers of models, each in its own
 bench-gpu: install ## the same layer on CPU and CUDA
 	$(BIN)/python -m benchmarks.gpu
 
-quality: install ## check the learning targets: make quality DATA=path/to/embeddings (QUALITY=--seeds 1 …)
+quality: install ## check the learning targets, write the tables: make quality DATA=path/to/embeddings (QUALITY=--only …)
 	$(BIN)/python -m benchmarks.quality $(DATA) $(QUALITY)
 
 demo: install ## retrain the demo model into build/demo: make demo DATA=path/to/embeddings
-	$(BIN)/python examples/train_demo_model.py $(DATA) --out build/demo
+	$(BIN)/python -m examples.train_demo_model $(DATA) --out build/demo
 
 image: ## build the container image (CUDA; CPU: make image VARIANT=cpu)
 	sh tests/image/build.sh $(VARIANT)

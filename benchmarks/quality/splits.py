@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 _SPLITS = ("train", "val", "test")
 # Beginning of the content digest of the public set, for which absolute goals are known.
-_PUBLIC = "09e16445bf37c901"
+PUBLIC = "09e16445bf37c901"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,10 @@ class Pairs:
         """Some of the pairs: row numbers or a mask."""
         return Pairs(self.queries[rows], self.documents[rows])
 
+    def unit(self) -> Pairs:
+        """The same directions at length 1."""
+        return Pairs(*(F.normalize(rows, dim=1) for rows in (self.queries, self.documents)))
+
     def scaled(self, factor: float) -> Pairs:
         """The same directions at another length."""
         return Pairs(self.queries * factor, self.documents * factor)
@@ -43,14 +49,22 @@ class Splits:
 
     Attributes:
         labels: of the rows of train and test, by split; empty without a file of them.
-        is_public: whether these are the vectors that the absolute goals were measured on.
+        digest: of the content of the pairs' files; empty of a part.
+        states: raw token states of the texts of train and test, by split; empty without files of
+            them. They may be of another width.
     """
 
     train: Pairs
     val: Pairs
     test: Pairs
     labels: dict[str, list[str]]
-    is_public: bool
+    digest: str
+    states: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether these are the vectors that the absolute goals were measured on."""
+        return self.digest.startswith(PUBLIC)
 
     @property
     def width(self) -> int:
@@ -63,17 +77,19 @@ def read_splits(folder: Path) -> Splits:
 
     Raises:
         OSError: a file is missing.
+        ValueError: one holds no array, or the shapes do not fit each other.
     """
     train, val, test = (
-        Pairs(*(torch.from_numpy(_load(folder, split, side)).float() for side in "qd"))
-        for split in _SPLITS
+        Pairs(*(_rows(folder / f"{split}_{side}.npy") for side in "qd")) for split in _SPLITS
     )
+    _check_shapes(train, val, test)
     return Splits(
         train=train,
         val=val,
         test=test,
         labels=_labels(folder),
-        is_public=content_digest(folder).startswith(_PUBLIC),
+        digest=content_digest(folder),
+        states=_states(folder),
     )
 
 
@@ -88,14 +104,30 @@ def content_digest(folder: Path) -> str:
     known = sha256()
     for split in _SPLITS:
         for side in "qd":
-            known.update(np.ascontiguousarray(_load(folder, split, side)).tobytes())
+            rows = np.load(folder / f"{split}_{side}.npy", allow_pickle=False)
+            known.update(np.ascontiguousarray(rows).tobytes())
     return known.hexdigest()
 
 
-def _load(folder: Path, split: str, side: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    rows: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-    rows = np.load(folder / f"{split}_{side}.npy", allow_pickle=False)
-    return rows
+def _check_shapes(*parts: Pairs) -> None:
+    for split, pairs in zip(_SPLITS, parts, strict=True):
+        queries, documents = pairs.queries.shape, pairs.documents.shape
+        if len(queries) != 2 or queries != documents or queries[1] != parts[0].queries.shape[1]:
+            raise ValueError(
+                f"expected {split}_q and {split}_d of one shape (pairs, width), as wide as "
+                f"train_q, got {tuple(queries)} and {tuple(documents)}"
+            )
+
+
+def _rows(path: Path) -> Tensor:
+    return torch.from_numpy(np.load(path, allow_pickle=False)).float()
+
+
+def _states(folder: Path) -> dict[str, Tensor]:
+    paths = {split: folder / f"{split}_states.npy" for split in ("train", "test")}
+    if not all(path.exists() for path in paths.values()):
+        return {}
+    return {split: _rows(path) for split, path in paths.items()}
 
 
 def _labels(folder: Path) -> dict[str, list[str]]:

@@ -58,9 +58,7 @@ def _of_labels(splits: Splits, labels: list[str]) -> Splits:
         split: _chosen(getattr(splits, split), splits.labels[split], labels)
         for split in ("train", "test")
     }
-    return Splits(
-        train=chosen["train"], val=splits.val, test=chosen["test"], labels={}, is_public=False
-    )
+    return Splits(train=chosen["train"], val=splits.val, test=chosen["test"], labels={}, digest="")
 
 
 def _chosen(pairs: Pairs, given: list[str], wanted: list[str]) -> Pairs:

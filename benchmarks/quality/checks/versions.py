@@ -12,7 +12,7 @@ from app.training.subspace import rotated_onto
 from benchmarks.quality import goals
 from benchmarks.quality.learners import config, figures, learn, vectors
 from benchmarks.quality.splits import Pairs, Splits
-from benchmarks.quality.target import CHECKS, Bench, Entry, Finding
+from benchmarks.quality.target import CHECKS, Bench, Entry, Finding, NotMeasured
 
 _K = 64
 _EARLY = 2048
@@ -26,6 +26,9 @@ def versions(bench: Bench) -> Iterator[Entry]:
     """A corpus of the version after 2,048 vectors, searched by the last version."""
     if narrow := bench.too_narrow(_K):
         yield narrow
+        return
+    if len(bench.splits.train.every) <= _EARLY:
+        yield NotMeasured(what=f"k={_K}", needs=f"more than {_EARLY:,} vectors to learn from")
         return
     test, rows = bench.splits.test, bench.splits.train.every
     moment = _moment(rows)

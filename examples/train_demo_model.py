@@ -28,6 +28,7 @@ from app.storage.lock import lock
 from app.storage.repository import Repository
 from app.training import Trainer
 from app.training.metrics import sampled_queries
+from app.training.recipes.distil import warm_up_of
 from app.types import Checkpoint
 from benchmarks.quality.checks.demo import ONLINE_ROWS, ONLINE_STEPS
 from benchmarks.quality.learners import figures, go_on, paired, weight_of
@@ -146,7 +147,7 @@ def recipe_facts() -> dict[str, object]:
         "softening": CONFIG.distil.softening,
         "pair_weight": PAIR_WEIGHT,
         "learning_rate": CONFIG.optimizer.arguments["lr"],
-        "warm_up": max(2048, 64 * N_COMPONENTS),
+        "warm_up": f"{warm_up_of(CONFIG.distil, N_COMPONENTS):,}",
         "seed": SEED,
         "online_steps": ONLINE_STEPS,
         "online_rows": ONLINE_ROWS,

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from app.config import MAX_OBSERVED, ModelConfig, can_follow_moments
+from app.config import MAX_OBSERVED, DistilConfig, ModelConfig, can_follow_moments
 from app.errors import ConfigInvalid, Unacceptable
 from app.failpoints import reach
 from app.layers import assign, fixed, folded, output_shape
@@ -80,9 +80,7 @@ class Distil:
         self._pairs = loss.pairs
         self._config = config
         self._device = device
-        warm_up = config.distil.warm_up
-        automatic = max(_FEWEST_WARM, _WARM_PER_COMPONENT * k)
-        self._warm_up = automatic if warm_up == "auto" else warm_up
+        self._warm_up = warm_up_of(config.distil, k)
         share = k / config.input_size
         self._narrowness = narrowness(share)
         self._follows: float = _WIDE_WARM_UPS * self._warm_up if is_wide(share) else 0
@@ -179,6 +177,17 @@ class Distil:
         self._gauge.follow(weight, grown=growth)
         assign(learner.layer, {"Q_reduced": weight.to(self._device)})
         learner.guards.check_update(learner.layer, learner.optimizer)
+
+
+def warm_up_of(config: DistilConfig, n_components: int) -> int:
+    """Vectors before the first gradient.
+
+    >>> warm_up_of(DistilConfig(), 96)
+    3072
+    """
+    if config.warm_up == "auto":
+        return max(_FEWEST_WARM, _WARM_PER_COMPONENT * n_components)
+    return config.warm_up
 
 
 def _check_layers(config: ModelConfig) -> None:

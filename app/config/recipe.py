@@ -47,7 +47,8 @@ class DistilConfig(BaseModel):
     warm_up: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default="auto",
         description="vectors before the first gradient; auto: the larger of 2048 and "
-        "32 n_components; 4 times as many above a third of the input size, while no pairs come",
+        "32 n_components; while no pairs come, twice as many at a third of the input size, and 4 "
+        "times as many above it",
     )
 
 

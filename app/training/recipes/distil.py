@@ -34,8 +34,8 @@ _FIELDS = frozenset({"hidden_states", "positives"})
 # Below it a moment says too little to start from, whatever the number of components.
 _FEWEST_WARM = 2048
 _WARM_PER_COMPONENT = 32
-# Gradients of a wide map are worth taking once so many times more vectors were seen, and above
-# three quarters of the input nothing is left to gain by them.
+# The wider a map, the longer eigenvectors are the better ones: from one warm-up at a quarter of the
+# input to two at a third, then four, and above three quarters nothing is left to gain by gradients.
 _WIDE_WARM_UPS = 4
 _NEARLY_ALL = 3 / 4
 
@@ -51,9 +51,10 @@ class Distil:
       the running uncentred second moment, in the basis nearest to earlier versions' (`Gauge`).
     - Then a gradient step on `DistilLoss`, the reservoir as candidates; the batch joins it
       afterwards, or each row would be told to be near to itself.
-    - Where `3 n_components > input_size` the weights follow the eigenvectors until pairs come that
-      `pair_weight` makes something of, or 4 n_warm vectors were seen. Of a nested model, and above
-      three quarters of the input, only pairs end that.
+    - Of a map that keeps more than a quarter of its input the weights follow the eigenvectors for
+      longer, up to 2 n_warm vectors at a third and 4 n_warm above, or until pairs come that
+      `pair_weight` makes something of. Above a third of a nested model, and above three quarters
+      of the input, only pairs end that.
     - Weights that came from elsewhere (import, fit) stay as they are for the first n_warm vectors.
 
     Args:
@@ -83,7 +84,8 @@ class Distil:
         self._warm_up = warm_up_of(config.distil, k)
         share = k / config.input_size
         self._narrowness = narrowness(share)
-        self._follows: float = _WIDE_WARM_UPS * self._warm_up if is_wide(share) else 0
+        warm_ups = _WIDE_WARM_UPS if is_wide(share) else 2 - self._narrowness
+        self._follows: float = warm_ups * self._warm_up
         if is_wide(share) and (config.nested or share > _NEARLY_ALL):
             self._follows = math.inf
         # After a fit the moments know many vectors and the reservoir none; few candidates mislead.

@@ -24,8 +24,8 @@ from tests.unit.training.examples import one_thread
 __all__ = ["one_thread"]
 
 WARM_UP = 60
-# A step of 20 rows keeps one aside: the fourth is the first after 60 vectors, the 13th after 240.
-AFTER_ONE, AFTER_FOUR = 4, 13
+# A step of 20 rows keeps one aside: steps behind 60, 120 and 240 vectors.
+AFTER_ONE, AFTER_TWO, AFTER_FOUR = 4, 7, 13
 
 
 def wide(k: int = WIDTH // 2, **fields: Any) -> Trainer:
@@ -60,7 +60,8 @@ def test_softening_falls_to_none_between_a_quarter_and_a_third_of_the_input(
 @pytest.mark.parametrize(
     ("n_components", "fields", "first"),
     [
-        (WIDTH // 3, {}, AFTER_ONE),
+        (WIDTH // 4, {}, AFTER_ONE),
+        (WIDTH // 3, {}, AFTER_TWO),
         (WIDTH // 3 + 1, {}, AFTER_FOUR),
         (WIDTH * 3 // 4, {}, AFTER_FOUR),
         (WIDTH * 3 // 4 + 1, {}, 16),
@@ -68,7 +69,7 @@ def test_softening_falls_to_none_between_a_quarter_and_a_third_of_the_input(
         (WIDTH // 2, {"distil": {"warm_up": 30}}, 7),
     ],
 )
-def test_a_wide_map_takes_gradients_after_four_warm_ups_if_they_gain_something(
+def test_the_wider_a_map_the_longer_it_follows_eigenvectors(
     n_components: int, fields: dict[str, Any], first: int
 ) -> None:
     found = updates(wide(n_components, **fields))

@@ -38,11 +38,15 @@ class ModelConfig(BaseModel):
         default=(),
         max_length=8,
         strict=False,
+        fail_fast=True,
         description="shape of one row where that is not a vector; null: any length; the last one "
         "is input_size",
     )
     layers: tuple[Component, ...] = Field(
-        min_length=1, strict=False, description="the stack, first to last, by class name"
+        min_length=1,
+        strict=False,
+        fail_fast=True,
+        description="the stack, first to last, by class name",
     )
     loss: Annotated[Component, BeforeValidator(named)] = Field(
         default=Component(type="similarity"), description="used by a train step that names none"
@@ -55,6 +59,7 @@ class ModelConfig(BaseModel):
         default=(),
         max_length=8,
         strict=False,
+        fail_fast=True,
         description="of the learning rate, by torch's names; several act one after the other",
     )
     gradient_clipping: ClippingConfig = Field(

@@ -31,6 +31,7 @@ class OptimizerConfig(Component):
     groups: tuple[ParameterGroup, ...] = Field(
         default=(),
         strict=False,
+        fail_fast=True,
         description="first match wins; parameters that match none use the optimizer's arguments",
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from app.engine import Engine, Examination, LiveModel, Snapshot
 from app.errors import Conflict, Unacceptable
 from app.service.reduce_options import ReduceOptions
+from app.service.shared_work import SharedWork
 from app.types import Alignment, Serving
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Alignments:
     def __init__(self, service: Service, engine: Engine) -> None:
         self._service = service
         self._engine = engine
+        self._looking: SharedWork[tuple[LiveModel, int, int], Alignment | None] = SharedWork()
 
     async def align(self, model: str, version: int, to: Serving) -> Alignment:
         """What turns the reduced vectors of a version into the space of another.
@@ -43,8 +45,10 @@ class Alignments:
             source = await choose(live, ReduceOptions(version=version))
             target = await choose(live, ReduceOptions(version=to))
             _check(source, target, model)
-            examination = await self._examination(live)
-            found = await self._engine.look(partial(examination.alignment, source, target))
+            # A look takes long and asking costs nothing: the many who ask the same share one.
+            versions = source.stamp.version, target.stamp.version
+            look = partial(self._look, live, source, target)
+            found = await self._looking.join((live, *versions), look)
         if found is None:
             raise Conflict(
                 "nothing_remembered",
@@ -52,6 +56,10 @@ class Alignments:
                 "send it some train steps first",
             )
         return found
+
+    async def _look(self, live: LiveModel, source: Snapshot, target: Snapshot) -> Alignment | None:
+        examination = await self._examination(live)
+        return await self._engine.look(partial(examination.alignment, source, target))
 
     async def _examination(self, live: LiveModel) -> Examination:
         found = await asyncio.wrap_future(live.examination())

@@ -110,13 +110,15 @@ class QualityWatch:
             found, cost_s = await asyncio.to_thread(self._timed, look)
         except Exception as error:  # serving and training know nothing of it
             log.error("versions not looked at", exc_info=error, extra={"model": live.name})
-            self._spent[live] = _Spent(at=begin, paid_at=begin)
+            self._spent[live] = replace(self._spent_on(live, begin), at=begin)
             return None
-        if found is not None:
-            spent = self._spent.get(live, _Spent(at=None, paid_at=begin))
-            paid_at = max(begin, spent.paid_at) + cost_s / _SHARE
-            self._spent[live] = replace(spent, paid_at=paid_at)
+        spent = self._spent_on(live, begin)
+        paid_at = max(begin, spent.paid_at) + cost_s / _SHARE
+        self._spent[live] = replace(spent, paid_at=paid_at)
         return found
+
+    def _spent_on(self, live: LiveModel, now: float) -> _Spent:
+        return self._spent.get(live, _Spent(at=None, paid_at=now))
 
     def _is_news(self, live: LiveModel, version: int) -> bool:
         is_known = live.quality is not None and live.quality.version == version

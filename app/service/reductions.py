@@ -12,6 +12,7 @@ from app.engine import Engine, LiveModel, Snapshot, Ticket
 from app.errors import PreconditionFailed
 from app.service.masks import check_mask
 from app.service.reduce_options import NO_OPTIONS, ReduceOptions, check_dimensions, finish
+from app.service.shared_work import SharedWork
 from app.service.validation import (
     check_amount,
     check_branch,
@@ -43,7 +44,7 @@ class Reductions:
         self._service = service
         self._engine = engine
         self._dtype = settings.dtype
-        self._reading: dict[tuple[LiveModel, int], asyncio.Task[Snapshot]] = {}
+        self._reading: SharedWork[tuple[LiveModel, int], Snapshot] = SharedWork()
 
     async def reduce(
         self,
@@ -143,22 +144,12 @@ class Reductions:
         snapshot = live.pinned(version)
         if snapshot is not None:
             return snapshot
-        reading = self._reading.get((live, version))
-        if reading is None:
-            reading = asyncio.create_task(self._read(live, version))
-            self._reading[live, version] = reading
-            reading.add_done_callback(partial(self._have_read, live, version))
-        return await asyncio.shield(reading)  # whoever goes does not take it from the others
+        return await self._reading.join((live, version), partial(self._read, live, version))
 
     async def _read(self, live: LiveModel, version: int) -> Snapshot:
         snapshot = await asyncio.to_thread(self.load, live.name, version)
         live.pin(snapshot)
         return snapshot
-
-    def _have_read(self, live: LiveModel, version: int, reading: asyncio.Task[Snapshot]) -> None:
-        del self._reading[live, version]
-        if not reading.cancelled():
-            reading.exception()  # looked at, also when everybody who waited has gone
 
     def load(self, model: str, version: int) -> Snapshot:
         """A retained version, from the disk."""

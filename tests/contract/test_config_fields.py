@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from app.config import ModelConfig, parse_config
 from app.errors import ConfigInvalid
@@ -120,6 +121,14 @@ def test_every_field_names_its_pointer_what_came_and_what_is_allowed(path: str) 
         assert refused.value.pointer == path
         assert told.endswith(f", got {offered(value)}"), told
         assert [words for words in _allowed(FIELDS[path]) if words not in told] == [], told
+
+
+@pytest.mark.parametrize("path", [path for path in FIELDS if "array" in _kinds(FIELDS[path])])
+def test_of_an_array_only_the_first_wrong_entry_is_looked_at(path: str) -> None:
+    """A megabyte of wrong entries would hold the event loop for seconds."""
+    with pytest.raises(ValidationError) as refused:
+        ModelConfig.model_validate(_with(path, [[]] * 1000))
+    assert refused.value.error_count() < 10
 
 
 def test_the_fields_that_are_walked_are_all_there_are() -> None:

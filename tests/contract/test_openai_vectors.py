@@ -147,6 +147,12 @@ def test_what_cannot_be_is_refused_in_openais_form(
     assert_refused(embed(server, **body), status, code, param=param, says=says)
 
 
+def test_who_the_customers_user_is_no_refusal_repeats(server: RunningServer) -> None:
+    answer = embed(server, input=ROW, user="ada@example.org" * 100)
+    assert_refused(answer, 400, "out_of_range", param="user", says="at most 1024 characters")
+    assert "ada" not in answer.text
+
+
 @pytest.mark.parametrize(
     ("content", "media_type", "status", "code"),
     [

@@ -21,6 +21,8 @@ from app.types import FloatArray, Json, Reduced, TextInput, TextRequest
 
 _READS = frozenset({JSON})
 _NO_TOKENS = {"prompt_tokens": 0, "total_tokens": 0}
+# Who somebody's customer is: no message repeats it.
+_EndUser = Annotated[str, Field(max_length=1024, json_schema_extra={"writeOnly": True})]
 
 
 class EmbeddingsParameters(BaseModel):
@@ -49,7 +51,7 @@ class EmbeddingsParameters(BaseModel):
         description='"vector": integers are numbers of a vector, not tokens; anything else is for '
         "the upstream",
     )
-    user: str | None = Field(None, max_length=1024, description="passed on to the upstream")
+    user: _EndUser | None = Field(None, description="passed on to the upstream")
 
 
 class Embeddings:

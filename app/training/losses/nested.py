@@ -30,7 +30,7 @@ def _parse_loss(value: object) -> Loss:
 
 
 # A JSON list, which `strict` would refuse for a tuple.
-_LIST = Field(strict=False, min_length=1, max_length=64)
+_LIST = Field(strict=False, min_length=1, max_length=64, fail_fast=True)
 
 
 @LOSSES.register("nested")

@@ -82,12 +82,8 @@ class Distil:
         self._config = config
         self._device = device
         self._warm_up = warm_up_of(config.distil, k)
-        share = k / config.input_size
-        self._narrowness = narrowness(share)
-        warm_ups = _WIDE_WARM_UPS if is_wide(share) else 2 - self._narrowness
-        self._follows: float = warm_ups * self._warm_up
-        if is_wide(share) and (config.nested or share > _NEARLY_ALL):
-            self._follows = math.inf
+        self._follows = followed_of(config.distil, k, config.input_size, is_nested=config.nested)
+        self._narrowness = narrowness(k / config.input_size)
         # After a fit the moments know many vectors and the reservoir none; few candidates mislead.
         fewest = min(self._warm_up, _FEWEST_WARM, self.observed.state.reservoir.capacity)
         self._fewest_candidates = max(1, fewest)
@@ -190,6 +186,21 @@ def warm_up_of(config: DistilConfig, n_components: int) -> int:
     if config.warm_up == "auto":
         return max(_FEWEST_WARM, _WARM_PER_COMPONENT * n_components)
     return config.warm_up
+
+
+def followed_of(
+    config: DistilConfig, n_components: int, input_size: int, *, is_nested: bool = False
+) -> float:
+    """Vectors that eigenvectors are followed for while no pairs come; there may be no end of it.
+
+    >>> [followed_of(DistilConfig(), k, 384) for k in (96, 128, 192, 300)]
+    [3072.0, 8192.0, 24576.0, inf]
+    """
+    share = n_components / input_size
+    if is_wide(share) and (is_nested or share > _NEARLY_ALL):
+        return math.inf
+    warm_ups = _WIDE_WARM_UPS if is_wide(share) else 2 - narrowness(share)
+    return float(warm_ups * warm_up_of(config, n_components))
 
 
 def _check_layers(config: ModelConfig) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,9 +120,22 @@ def test_bars_are_as_long_as_what_is_kept(paired: Comparison) -> None:
 
 
 def test_too_few_vectors_to_train_on_are_said(paired: Comparison, alone: Comparison) -> None:
-    assert note(paired) == ""
+    assert "vectors to learn from" not in note(paired)
     assert "240 vectors to learn from" in note(alone)
     assert "2048 for 12 components" in note(alone)
+
+
+def test_too_few_documents_to_tell_neighbours_by_are_said(
+    paired: Comparison, alone: Comparison
+) -> None:
+    assert f"among {paired.held_out // 2} rows" in note(paired)
+    assert f"among {alone.held_out} rows" in note(alone)
+    assert note(replace(paired, held_out=4000)) == ""
+
+
+def test_a_wide_map_is_said_to_need_more_vectors(alone: Comparison) -> None:
+    rows = tuple(replace(row, n_components=24) for row in alone.rows)
+    assert "8192 for 24 components" in note(replace(alone, rows=rows))
 
 
 def test_a_disk_that_refuses_a_plot_is_said(paired: Comparison, tmp_path: Path) -> None:

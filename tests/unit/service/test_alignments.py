@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from app.config import parse_config
 from app.errors import QueueFull, Unacceptable
 from app.service import Service
+from app.types import Alignment, Serving
 from tests.checks.gate import DOCUMENT, WIDTH, stream_step
 from tests.unit.service.examples import live_once
 
@@ -31,6 +33,19 @@ def test_one_more_than_may_be_in_flight_is_refused(tmp_path: Path) -> None:
         return refused.value.code
 
     assert live_once(tmp_path, overload, max_concurrent_requests=2) == "overloaded"
+
+
+def test_who_ask_the_same_at_once_share_one_look(tmp_path: Path) -> None:
+    async def ask_together(service: Service) -> list[Alignment]:
+        await service.create("m", parse_config(DOCUMENT))
+        await service.train_step("m", stream_step(0))
+        pairs: list[tuple[int, Serving]] = [(1, 2), (1, "live"), (2, 1)]
+        asked = [service.alignments.align("m", version, to) for version, to in pairs]
+        return await asyncio.gather(*asked)
+
+    first, same, other = live_once(tmp_path, ask_together)
+    assert first is same
+    assert (other.stamp.version, other.to.version) == (2, 1)
 
 
 @pytest.mark.parametrize("document", [WIDER, OF_OTHERS], ids=["wider", "of wider vectors"])

@@ -14,11 +14,14 @@ from app.service import Service
 from app.service.quality_watch import QualityWatch
 from app.settings import Settings
 from app.types import QualityDescription
-from tests.checks.gate import CONFIG, DOCUMENT, stream_step
+from tests.checks.gate import COMPONENTS, CONFIG, DOCUMENT, stream_step
 from tests.unit.service.examples import live_once
 
 PLAIN = parse_config({**DOCUMENT, "recipe": "plain", "distil": {}, "loss": "similarity"})
 OBSERVING = PLAIN.model_copy(update={"observe": True})
+NARROWER = parse_config(
+    {**DOCUMENT, "layers": [{"type": "QRReduction", "n_components": COMPONENTS - 1}]}
+)
 MINUTE_S = 60.0
 
 
@@ -117,6 +120,31 @@ def test_what_a_comparison_costs_is_paid_for_before_the_next_look(live: LiveMode
     for clocks.now in (99.0, 100.0):
         versions.append(taken(watch, live))
     assert versions == [2, 3]
+
+
+def test_a_look_that_finds_too_little_is_paid_for_too() -> None:
+    live, clocks = make_live(OBSERVING), Clocks(cost_s=0.5)
+    watch = QualityWatch(MINUTE_S, clocks.time, clocks.cpu)
+    assert taken(watch, live) is None
+    learn(live)
+    versions = []
+    for clocks.now in (49.0, 50.0):
+        versions.append(taken(watch, live))
+    assert versions == [None, 2]
+    assert live.close(timeout_s=10)
+
+
+def test_a_look_that_fails_leaves_what_others_cost_to_be_paid(live: LiveModel) -> None:
+    clocks = Clocks(cost_s=0.5)
+    watch = QualityWatch(MINUTE_S, clocks.time, clocks.cpu)
+    taken(watch, live)
+    version, _ = live.checkpoint(lambda version: version).result()
+    narrower = make_live(NARROWER)
+    live.checkpointed = narrower.snapshot  # a comparison with these cannot be made
+    assert asyncio.run(watch.compare(live, version)) is None
+    learn(live)
+    assert taken(watch, live) == 2
+    assert narrower.close(timeout_s=10)
 
 
 async def quality_in_time(service: Service) -> QualityDescription | None:

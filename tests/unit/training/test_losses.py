@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -526,3 +527,14 @@ def test_labels_of_nested_classes_fit_the_shortest_prefix() -> None:
     check_batch(loss, _with(labels=[0, 1]), CONFIG)
     with pytest.raises(Unacceptable, match="from 0 to 1"):
         check_batch(loss, _with(labels=[0, 2]), CONFIG)
+
+
+@pytest.mark.parametrize("name", ["dimensions", "weights"])
+def test_of_the_lists_of_nested_only_the_first_wrong_entry_is_looked_at(name: str) -> None:
+    """A megabyte of wrong entries would hold the event loop for seconds."""
+    arguments = {"loss": "mse", "dimensions": [2], name: ["a"] * 1000}
+    with pytest.raises(ConfigInvalid) as refused:
+        build_loss(of_type("nested", **arguments))
+    found = refused.value.__context__
+    assert isinstance(found, ValidationError)
+    assert found.error_count() < 10

@@ -55,6 +55,9 @@ class SlimvecError(Exception):
         self.detail = detail
         self.pointer = pointer
 
+    def __str__(self) -> str:
+        return self.placed
+
     @property
     def placed(self) -> str:
         """The detail behind its pointer, for whoever is shown no more than one sentence."""

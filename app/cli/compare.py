@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -92,4 +93,11 @@ def _compared(path: Path, pairs: Path | None, options: dict[str, Any]) -> Any:
         components=options["components"],
         seed=options["seed"],
         pair_weight=options["pair_weight"],
+        begins=_show,
     )
+
+
+def _show(reduction: str) -> None:
+    """What is being made, for somebody who waits at a terminal."""
+    if sys.stderr.isatty():
+        click.echo(f"{reduction} …", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -68,9 +68,21 @@ class Comparison:
 
 
 def compare(
-    division: Division, *, components: Sequence[int], seed: int = 0, pair_weight: float = 0.3
+    division: Division,
+    *,
+    components: Sequence[int],
+    seed: int = 0,
+    pair_weight: float = 0.3,
+    begins: Callable[[str], object] | None = None,
 ) -> Comparison:
     """Make each reduction of the registry from the rows to learn from, and measure it.
+
+    Args:
+        division: the rows to learn from, and those to measure on.
+        components: how many numbers to reduce to.
+        seed: of what is drawn.
+        pair_weight: of the recipe, where partners are known.
+        begins: told each reduction before it is made; one may take minutes.
 
     Raises:
         ConfigInvalid: a dimension above the width of the vectors, or below 1.
@@ -87,16 +99,22 @@ def compare(
         input_size=size,
         learned=len(division.learned.every),
         held_out=len(division.held_out.every),
-        rows=tuple(_rows(division, sorted(set(components)), seed, pair_weight)),
+        rows=tuple(_rows(division, sorted(set(components)), seed, pair_weight, begins)),
     )
 
 
 def _rows(
-    division: Division, components: Sequence[int], seed: int, pair_weight: float
+    division: Division,
+    components: Sequence[int],
+    seed: int,
+    pair_weight: float,
+    begins: Callable[[str], object] | None,
 ) -> Iterator[Row]:
     for k in components:
         task = Task(learned=division.learned, n_components=k, seed=seed, pair_weight=pair_weight)
         for name, reduction in REDUCTIONS.items():
+            if begins is not None:
+                begins(f"{name}, {k} components")
             yield _measured(name, reduction(task), division.held_out)
     yield _measured("full", torch.eye(division.input_size), division.held_out)
 

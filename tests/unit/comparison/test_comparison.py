@@ -156,3 +156,9 @@ def test_a_plot_without_matplotlib_names_the_extra(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ConfigInvalid, match=r"slimvec\[plots\]"):
         write_plot(paired, tmp_path / "plot.png")
+
+
+def test_each_reduction_is_told_before_it_is_made() -> None:
+    division, told = divide(pairs(300, seed=1)[0], None, share=0.2, seed=0), list[str]()
+    found = compare(division, components=(12,), begins=told.append)
+    assert told == [f"{row.method}, 12 components" for row in found.rows if row.method != "full"]

@@ -63,6 +63,8 @@ _MOST_ROWS = 256
 # On CUDA a launch costs as much as hundreds of rows. Chosen, not measured: no device was at hand.
 _MOST_ROWS_ON_CUDA = 8192
 _MULTIPLY_ADDS_ON_CUDA = 8 << 30
+# Evaluations, derivatives and alignments, of 0.2 s to some seconds each, that may wait at once.
+_MOST_LOOKS = 32
 
 
 class Engine:
@@ -84,7 +86,7 @@ class Engine:
         self._tilings = Tilings(settings.deterministic, device.torch, self._dtype)
         self._large = LargeWork(self.memory)
         # Takes seconds at a time, for which no product should have to wait.
-        self._looks = LargeWork(self.memory)
+        self._looks = LargeWork(self.memory, most=_MOST_LOOKS)
         self._thread = _thread_of(device)
         # Whose trainer draws from torch's own generator; it is the process's.
         self._turn = Lock()
@@ -202,8 +204,9 @@ class Engine:
     def look(self, function: Callable[[], T]) -> asyncio.Future[T]:
         """The same for what takes seconds and is in no hurry: no product waits behind it.
 
-        Raises (awaited):
-            Unavailable: `out_of_memory`.
+        Raises:
+            QueueFull: `overloaded`: many are waiting already.
+            Unavailable: `draining`; awaited, `out_of_memory`.
         """
         return self._looks.run(function)
 

@@ -9,11 +9,12 @@ from functools import partial
 from typing import TypeVar
 
 from app.engine.batch import Product, outcomes
+from app.engine.drain_rate import DrainRate
 from app.engine.multiplier import HostMultiplier
 from app.engine.out_of_memory import MemoryWatch, is_out_of_memory
 from app.engine.snapshot import Snapshot
 from app.engine.thread import begin
-from app.errors import OutOfMemory
+from app.errors import OutOfMemory, QueueFull
 from app.types import FloatArray
 
 T = TypeVar("T")
@@ -24,10 +25,14 @@ class LargeWork:
 
     Args:
         memory: told of products that found none.
+        most: how many may wait or be done at once; None: as many as admission lets in.
     """
 
-    def __init__(self, memory: MemoryWatch) -> None:
+    def __init__(self, memory: MemoryWatch, *, most: int | None = None) -> None:
         self._memory = memory
+        self._most = most
+        self._asked = 0
+        self._done = DrainRate()
         self._multiplier = HostMultiplier()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reduce")
 
@@ -35,9 +40,22 @@ class LargeWork:
         """Call a function there; one that nobody waits for any more is not begun.
 
         Raises:
+            QueueFull: `overloaded`.
             Unavailable: `draining`; awaited, `out_of_memory`.
         """
-        return begin(self._thread, partial(_attempt, function))
+        if self._asked == self._most:
+            raise QueueFull(
+                "overloaded",
+                f"{self._most} requests are waiting already for what takes seconds each; try again "
+                "later",
+                retry_after_s=self._done.wait_s(1),
+            )
+        future = begin(self._thread, partial(_attempt, function))
+        if not self._asked:
+            self._done.begin()
+        self._asked += 1
+        future.add_done_callback(self._end)
+        return future
 
     def multiply(self, snapshot: Snapshot, rows: FloatArray) -> asyncio.Future[Product]:
         """Reduce the rows of one request there.
@@ -49,6 +67,10 @@ class LargeWork:
     def close(self) -> None:
         """Begin nothing more."""
         self._thread.shutdown(wait=False)
+
+    def _end(self, _: asyncio.Future[T]) -> None:
+        self._asked -= 1
+        self._done.finished += 1
 
     def _product(self, snapshot: Snapshot, rows: FloatArray) -> Product:
         (outcome,) = outcomes(self._multiplier, self._memory, snapshot, [rows])
